@@ -15,7 +15,7 @@ OF_A_MACHINE = re.compile(
 
 def test_there_are_three():
     assert [path.stem for path in NOTEBOOKS] == [
-        *("audit_your_classifier", "repair_a_clip_classifier", "train_on_guessed_groups"),
+        *("audit_your_classifier", "repair_a_clip_classifier", "train_on_guessed_groups")
     ]
 
 

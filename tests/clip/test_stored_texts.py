@@ -55,16 +55,6 @@ def test_other_weights_and_other_towers_have_keys_of_their_own(backbone):
     assert same._text_key(ids) == backbone._text_key(ids)
 
 
-def test_damaged_features_are_computed_again(backbone, logged):
-    computed = backbone.encode_text(SENTENCES)
-    (file,) = backbone.stored_texts.files()
-    written = file.read_bytes()
-    file.write_bytes(written[:-1] + bytes([written[-1] ^ 1]))
-    torch.testing.assert_close(backbone.encode_text(SENTENCES), computed, rtol=0, atol=0)
-    assert [line.partition(": ")[2][:8] for line in logged.messages] == ["damaged:"]
-    assert file.read_bytes() == written
-
-
 def test_every_command_keeps_them_in_its_cache(tiny, tiny_run, tmp_path):
     import dbpt
 

@@ -3,8 +3,24 @@
 from pathlib import Path
 
 import pytest
+from drawn_birds import SHORT
 from runs import without
 from safetensors.torch import load_file, save_file
+
+
+@pytest.fixture
+def settings(tiny) -> dict:
+    """Those by which a command that trains nothing guesses the attributes of the tiny task."""
+    return tiny.guessing
+
+
+@pytest.fixture(scope="module")
+def short_catalogue():
+    """Let ``--attributes auto`` and `dbpt.discover` search three families."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.commands.request.read_catalogue", lambda: SHORT)
+        patch.setattr("dbpt.commands.discover.read_catalogue", lambda _: SHORT)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,15 +14,10 @@ from dbpt.commands.request import with_found_attributes
 from dbpt.data import SPLITS
 from dbpt.settings.config import make_config, read_config
 
+pytestmark = pytest.mark.usefixtures("short_catalogue")
+
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_catalogue():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.commands.request.read_catalogue", lambda: SHORT)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +61,6 @@ def test_an_attribute_of_other_names_is_left_out_and_has_no_influence(birds):
     assert [config.attributes for config, _ in found] == [GROUND] * 3
     assert [config.columns for config, _ in found] == [("attribute=",), ("attribute=",), None]
     assert len({notes for _, notes in found}) == 1
-    audited = dbpt.audit(split="all", **there).figures
-    assert audited.group_kind == "pseudo" and audited.data.attributes == ["land", "water"]
 
 
 def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
@@ -121,12 +114,8 @@ def test_two_ranks_train_on_what_the_first_finds(birds, run, tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
 
 
-def test_guess_and_audit_take_it(birds, caplog):
+def test_guess_takes_it(birds, caplog):
     caplog.set_level("INFO")
     guessed = dbpt.guess_attributes("waterbirds", **birds)
     assert list(guessed.dataset.attribute_names) == ["land", "water"]
     assert sum(": land-or-water " in record.getMessage() for record in caplog.records) == 1
-    audited = dbpt.audit("waterbirds", **birds).figures
-    assert audited.data.search.sentence.endswith("in 400 images that are not audited")
-    assert "--attributes auto" in audited.command and "land=" not in audited.command
-    assert any("--attributes 'land=land|meadow" in command for command in audited.next_step.commands)

@@ -11,7 +11,6 @@ from safetensors.numpy import load_file
 from tiny import options_of
 
 import dbpt
-from dbpt import InputError
 
 WORD = {"attributes": "clusters"}
 QUICK = {"head": "linear", "baselines": False, "epochs": 2, "warmup_epochs": 0}
@@ -58,11 +57,6 @@ def test_two_ranks_find_the_clusters_of_one(tiny, bare, run, tmp_path):
         assert (tmp_path / "run" / f"{name}.safetensors").read_bytes() == (run / f"{name}.safetensors").read_bytes()
     weights = [load_file(folder / "classifier.safetensors")["weights"] for folder in (tmp_path / "run", run)]
     np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-5)
-
-
-def test_other_clusters_are_refused_in_a_resume(tiny, bare, run):
-    with pytest.raises(InputError, match=r"was started with attributes = .*clusters"):
-        dbpt.fit(bare, out=run, resume=True, **{**tiny.settings, **WORD, **QUICK, "attributes": "clusters:3"})
 
 
 @pytest.mark.parametrize("verb", ["fit", "audit", "guess", "compare"])

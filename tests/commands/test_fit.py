@@ -108,13 +108,6 @@ def test_groups_csv_is_of_the_pseudo_groups_and_the_best_epochs_weights(tiny_run
     assert sum(int(row["n_train"]) * float(row["group_weight"]) for row in rows) == pytest.approx(50)
 
 
-def test_dbpt_without_eta_is_balanced_to_the_byte(tiny, tiny_run, tmp_path):
-    still = fit(tiny, tmp_path / "still", eta=0.0, baselines=False)
-    balanced = fit(tiny, tmp_path / "balanced", objective="balanced", baselines=False)
-    assert result_bytes(still) == result_bytes(balanced)
-    assert result_bytes(still)["prompt"] != result_bytes(tiny_run)["prompt"]
-
-
 def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tmp_path, logged):
     table = tiny.write("without-val", [row for row in tiny.rows() if row["split"] != "val"])
     run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings)

@@ -88,10 +88,6 @@ def test_doubts_name_the_factor(run, command, table, tiny):
 
 
 def test_a_run_is_continued_and_read_again_with_its_factors(tiny, run, table, settings, tmp_path):
-    with pytest.raises(InputError, match="factors"):
-        fit(tiny, run, table, resume=True, **settings | {"factors": FACTORS[:2]})
-    with pytest.raises(InputError, match="--factors with --attributes"):
-        fit(tiny, tmp_path / "other", table, **settings | {"attributes": ATTRIBUTES})
 
     found = dbpt.evaluate(run, cache=str(tiny.cache)).to_dict()
     assert found["rows"][0]["test"] == metrics_of(run)["rows"][-1]["test"]

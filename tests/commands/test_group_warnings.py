@@ -75,6 +75,7 @@ def test_validation_groups_do_not_matter_where_none_chooses_the_epoch(tiny, mode
 
 
 def test_dfr_learns_from_validation(tiny):
+    assert warnings(tiny, (20, 5, 0, 20), ENOUGH["val"], objective="dfr", head="linear") == []
     told = warnings(tiny, ENOUGH["train"], (10, 0, 10, 10), objective="dfr", head="linear")
     assert told[0].startswith(f"pseudo-groups with no row in split 'val': {NAMES[1]} (5 in 'train'); nothing is learnt")
 

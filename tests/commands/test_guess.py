@@ -15,11 +15,6 @@ COLUMNS = ["path", "label", "split", "pseudo_attribute", "confidence", "doubts",
 
 
 @pytest.fixture
-def settings(tiny) -> dict:
-    return tiny.guessing
-
-
-@pytest.fixture
 def options(settings) -> list[str]:
     return options_of(settings)
 

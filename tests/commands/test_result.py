@@ -124,17 +124,11 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
     ("change", "message"),
     [
         (lambda content: content.pop("rows"), "rows: expected a value, found none; the file was changed, run it again"),
-        (
-            lambda content: content.update(seeds=["x"]),
-            r"seeds.*: expected an integer .* found",
-        ),
+        (lambda content: content.update(seeds=["x"]), r"seeds.*: expected an integer .* found"),
         (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
-        (
-            lambda content: content.update(schema_version=1),
-            "written by an older dbpt",
-        ),
+        (lambda content: content.update(schema_version=1), "written by an older dbpt"),
         (lambda content: content.update(schema_version=8), "written by a newer dbpt"),
     ],
 )

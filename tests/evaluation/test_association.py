@@ -154,11 +154,7 @@ def test_the_interval_holds_over_many_classes_and_becomes_narrow_with_the_rows()
 
 
 @pytest.mark.parametrize(
-    ("counts", "errors"),
-    [
-        ([[50, 50], [30, 9]], [[0, 0], [0, 0]]),
-        ([[0, 0], [0, 0]], [[0, 0], [0, 0]]),
-    ],
+    ("counts", "errors"), [([[50, 50], [30, 9]], [[0, 0], [0, 0]]), ([[0, 0], [0, 0]], [[0, 0], [0, 0]])]
 )
 def test_nothing_to_compare_is_missing(counts, errors):
     found = explained(counts, errors)

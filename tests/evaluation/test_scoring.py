@@ -83,11 +83,7 @@ def images(place_pushes: float, seed: int = 0) -> tuple[Images, NDArray[np.bool_
     right = ((seen + place_pushes * (2 * place - 1)) > 0) == labels
     backbone = SimpleNamespace(encode_text=encode_text, embed_dim=DIRECTIONS, logit_scale=10.0, logit_bias=None)
     judged = Images(
-        backbone=cast(Backbone, backbone),
-        features=features.astype(np.float32),
-        labels=labels,
-        num_classes=2,
-        seed=seed,
+        backbone=cast(Backbone, backbone), features=features.astype(np.float32), labels=labels, num_classes=2, seed=seed
     )
     return judged, right
 

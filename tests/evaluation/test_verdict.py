@@ -36,15 +36,7 @@ def verdict_of_file(counts, errors, **of_guesses):
 
 
 def verdict(
-    counts,
-    errors,
-    *,
-    detectable=None,
-    doubts=(),
-    by="zero-shot",
-    by_guesses=False,
-    is_searched=False,
-    **of_guesses,
+    counts, errors, *, detectable=None, doubts=(), by="zero-shot", by_guesses=False, is_searched=False, **of_guesses
 ):
     guesses = factor_guesses(**{"mean_confidence": 1.0, "doubts": worded(*doubts)} | of_guesses)
     groups, explained = audited(counts, errors)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.features import cache as cache_module
-from dbpt.features import cache_files, verify_cache
+from dbpt.features import verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, folder_name, ids_of, shard_name
 
@@ -174,25 +173,6 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path, cache):
     add(opened(tmp_path), rows("b"), values(1))
     assert not orphan.exists()
     assert not temporary.exists()
-    assert verify_cache(tmp_path) == []
-
-
-@pytest.mark.parametrize("step", ["shard", "manifest"])
-def test_killed_between_the_writes_it_ends_with_the_same_features(tmp_path, monkeypatch, step):
-    write = cache_module.write_atomically
-
-    def dies(path: Path, content: bytes | str) -> None:
-        if (path.name == "manifest.json") == (step == "manifest"):
-            raise KeyboardInterrupt
-        write(path, content)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache_module, "write_atomically", dies)
-        patch.setattr(cache_files, "write_atomically", dies)
-        add(opened(tmp_path), rows("a"), values(1))
-    assert has(opened(tmp_path), rows("a")) == [False]
-    add(opened(tmp_path), rows("a"), values(1))
-    np.testing.assert_array_equal(read(opened(tmp_path), rows("a")), values(1))
     assert verify_cache(tmp_path) == []
 
 

@@ -252,19 +252,6 @@ def test_a_file_of_somebody_else_in_a_cache_stays_and_the_cache_is_not_listed(co
     assert len(again) == 0 and mine[0].read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["lock", CLAIM, f"{CLAIM}.owner"])
-def test_a_link_in_a_lock_s_place_is_not_followed_and_a_problem(command, tmp_path, cache, root, name):
-    mine = tmp_path / "mine"
-    mine.write_text("precious")
-    (cache.folder / name).symlink_to(mine)
-    root.rename(tmp_path / "moved")
-    code, _, err = command("cache", "prune", "--cache", tmp_path)
-    assert mine.read_text() == "precious"
-    if name != f"{CLAIM}.owner":
-        assert (code, err.count("\n")) == (2, 1)
-        assert "cannot lock the feature cache: " in err
-
-
 @pytest.mark.parametrize("verb", ["list", "verify", "prune"])
 def test_where_there_is_no_cache_there_is_no_error(command, tmp_path, verb):
     expected = {"list": "caches: 0, 0.0 MB", "verify": f"{tmp_path}/features: there is no cache", "prune": "deleted: 0"}

@@ -33,11 +33,6 @@ def left(cache: FeatureCache) -> set[str]:
     return {path.name for path in cache.folder.rglob("*lock*")}
 
 
-def test_locks_that_nobody_holds_are_cleared_up(cache):
-    cache.clear_up()
-    assert left(cache) == set()
-
-
 def test_what_somebody_holds_stays(cache):
     stem = Path(cache.manifest.shards[0].name).stem
     claim, lock = OwnedLock(cache.folder / "claims" / f"{stem}.lock", "it"), OwnedLock(cache.folder / "lock", "it")

@@ -107,11 +107,7 @@ def test_the_rule_begins_with_the_base_and_keeps_the_cap_and_the_extra_factor():
     again = GroupWeights(counts, 1.0, 0.0, base=base)
     again.load_state(weights.state())
     assert (again.group_weights == weights.group_weights).all()
-    for bad, part in (
-        ([1, 2], "base has shape"),
-        ([1, 1, 1, 0], r"base\[3\]"),
-        ([1, np.nan, 1, 1], r"base\[1\]"),
-    ):
+    for bad, part in (([1, 2], "base has shape"), ([1, 1, 1, 0], r"base\[3\]"), ([1, np.nan, 1, 1], r"base\[1\]")):
         with pytest.raises(InputError, match=part):
             GroupWeights(counts, 1.0, 0.0, base=bad)
     assert GroupWeights([5, 0], 0, 0, base=[2, 0]).group_weights.tolist() == [1, 0]

@@ -138,14 +138,7 @@ def test_a_rare_attribute_is_found_where_a_tied_mixture_finds_it(share, rare):
             np.testing.assert_allclose(found.shares[rare], share, atol=0.005)
 
 
-@pytest.mark.parametrize(
-    "shares",
-    [
-        [0.005, 0.4, 0.595],
-        [0.25, 0.25, 0.25, 0.24, 0.01],
-        [0, 0.995, 0, 0.005, 0],
-    ],
-)
+@pytest.mark.parametrize("shares", [[0.005, 0.4, 0.595], [0.25, 0.25, 0.25, 0.24, 0.01], [0, 0.995, 0, 0.005, 0]])
 def test_rare_ones_of_many_attributes_are_found(shares):
     for seed in range(2):
         rng = np.random.default_rng(seed)

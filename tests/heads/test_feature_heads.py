@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -19,8 +19,6 @@ from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import write_tensors
-from dbpt.study.embedded import Embedded
-from dbpt.study.stages import prepare
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)
@@ -186,22 +184,6 @@ def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tm
     other_training = [row | {"label": CLASSES[0]} if row["path"].startswith("train/10") else row for row in tiny.rows()]
     again = fit(tiny, tmp_path / "again", tiny.write("dfr", other_training), objective="dfr", head="linear", lr=0.05)
     assert (again / "classifier.safetensors").read_bytes() == (run / "classifier.safetensors").read_bytes()
-
-
-def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_validation_lacks(tiny, monkeypatch):
-    guess = Embedded.guess
-
-    def all_in_one(embedded, *rest):  # the first attribute for every row of the first class
-        found = guess(embedded, *rest)
-        (guesses,) = found.factors
-        codes = np.where(embedded.dataset.labels == 0, 0, guesses.pseudo_attributes)
-        return replace(found, factors=(replace(guesses, pseudo_attributes=codes),))
-
-    monkeypatch.setattr(Embedded, "guess", all_in_one)
-    for objective, split in (("dfr", "val"), ("erm", "train")):
-        config = FitConfig(data=str(tiny.table), **tiny.settings, head="linear", objective=objective)
-        missing = [warning for warning in prepare(config).warnings if warning.kind == "untrained groups"]
-        assert [warning.values["split"] for warning in missing] == [split]
 
 
 NO_BOX = "class 'box' has no row with a known group in split"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
 import toy_training
 from plain_training import Regression, train_epoch
 from sklearn.linear_model import LogisticRegression
@@ -81,30 +82,16 @@ def test_erm_is_plain_sgd_under_coops_schedule():
 def test_dbpts_weights_follow_target_and_ema():
     eta, momentum = 2.0, 0.6
     trained, objective = ours("dbpt", eta=eta, ema_momentum=momentum)
-    members, model = MEMBERS, start()
-    counts = members.sum(0)
-    weights = counts.sum() / 4 / counts
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def move() -> None:
-        nonlocal weights
-        rows, p = (np.concatenate(part) for part in zip(*seen, strict=True))
-        mass = members[rows].sum(0)
-        observed = mass > 0
-        mean = np.divide((members[rows] * p[:, None]).sum(0), mass, out=np.zeros(4), where=observed)
-        target = np.where(observed, np.exp(eta * (1 - mean)) / counts, 0)
-        target *= (counts * weights)[observed].sum() / (counts * target).sum()
-        weights = np.where(observed, momentum * weights + (1 - momentum) * target, weights)
-        seen.clear()
+    rule, model = reference.GroupWeights(COUNTS, eta, momentum), start()
 
     def weigh(rows, p):
-        seen.append((rows, p))
-        return row_weights(weights)[rows]
+        rule.observe(TRAIN.groups[rows], p)
+        return row_weights(rule.group_weights)[rows]
 
     for epoch in range(SETTINGS.epochs):
         train_epoch(model, batches(objective, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), weigh)
-        move()
-        np.testing.assert_allclose(trained.history[epoch].group_weights, weights, rtol=1e-5)
+        rule.step()
+        np.testing.assert_allclose(trained.history[epoch].group_weights, rule.group_weights, rtol=1e-5)
     assert_same_layer(trained, model)
 
 
@@ -116,29 +103,25 @@ def test_group_dros_weight_trajectory(apply):
     """With sampling, groups are drawn uniformly and a row weighs q_g times their number, so each group is drawn."""
     step_size = 0.2
     trained, objective = ours("groupdro", apply=apply, dro_step_size=step_size)
-    members, model, q = MEMBERS, start(), np.full(4, 0.25)
-    counts = members.sum(0)
-    drawn_by = np.ones(len(members)) if apply == "loss" else row_weights(counts.sum() / 4 / counts)
-    shares = (drawn_by[:, None] * members).sum(0)
-    shares /= shares.sum()
+    model, drawn_by = start(), np.ones(len(MEMBERS))
+    if apply == "sampling":
+        drawn_by = row_weights(COUNTS.sum() / 4 / COUNTS)
+    rule = reference.GroupDRO(COUNTS, step_size, shares=drawn_by @ MEMBERS)
 
     def weigh(rows, p):
-        nonlocal q
-        loss = (members[rows] * -np.log(p)[:, None]).sum(0) / (members[rows].sum() * shares)
-        q = q * np.exp(step_size * loss)
-        q /= q.sum()
-        return (row_weights(q / counts * counts.sum()) / drawn_by)[rows]
+        rule.observe(TRAIN.groups[rows], -np.log(p))
+        rule.step()
+        return (row_weights(rule.group_weights) / drawn_by)[rows]
 
     for epoch in range(SETTINGS.epochs):
         visited = batches(objective, epoch)
         train_epoch(model, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), weigh)
-        expected = q / counts * counts.sum()
-        np.testing.assert_allclose(trained.history[epoch].group_weights, expected, rtol=2e-4)
+        np.testing.assert_allclose(trained.history[epoch].group_weights, rule.group_weights, rtol=2e-4)
         if apply == "sampling":
             drawn = MEMBERS[np.concatenate(visited)].sum(0)
             np.testing.assert_allclose(drawn, drawn.mean(), atol=1)
             assert trained.history[epoch].draws == drawn.tolist()
-    assert np.ptp(q) > 0.1  # it has moved
+    assert np.ptp(rule.q) > 0.1  # it has moved
     assert_same_layer(trained, model)
 
 

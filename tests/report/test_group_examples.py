@@ -1,7 +1,6 @@
 """Which images of a group are shown with their predictions, and what is counted."""
 
 import numpy as np
-import pytest
 
 from dbpt.report import pictures as module
 from dbpt.report.pictures import group_examples
@@ -59,14 +58,3 @@ def test_many_groups_have_fewer_pictures_and_the_first_ones_have_precedence(reds
     few = examples_of(reds, np.repeat(range(10), 10), [[0] * 100], first=[9, 4], **names)
     assert [len(g.examples) for g in few] == [1, 1, 0, 0, 1, 0, 0, 0, 0, 1]
     assert {g.n for g in few} == {10}
-
-
-@pytest.mark.parametrize("groups", [4, 28, 400])
-def test_pictures_of_noise_keep_within_the_budget(noise, groups):
-    rows = np.repeat(range(groups), 10)
-    classes = [str(i) for i in range(groups)]
-    names = [(each, "") for each in classes]
-    found = group_examples(["0.png"] * len(rows), noise, rows, [rows], classes=classes, group_names=names)
-    jpegs = [example.image for group in found for example in group.examples]
-    assert len(jpegs) == min(384, groups * min(8, 384 // min(groups, 384)))
-    assert sum(map(len, jpegs)) < module.EXAMPLES_BUDGET

@@ -18,8 +18,7 @@ FACTORS = [
 
 
 METRICS = SimpleNamespace(
-    average="plain",
-    dataset=replace(BIRDS, classes=["u", "v", "w"], attributes=[""] * 12, factors=FACTORS),
+    average="plain", dataset=replace(BIRDS, classes=["u", "v", "w"], attributes=[""] * 12, factors=FACTORS)
 )
 """The entries that are read: three classes, three factors."""
 

@@ -6,17 +6,7 @@ import numpy as np
 import pytest
 from html_page import Page
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_results import (
-    GUESSES,
-    compared,
-    comparison,
-    difference,
-    evaluated,
-    page_of,
-    row,
-    run,
-    worded,
-)
+from made_up_results import GUESSES, compared, comparison, difference, evaluated, page_of, row, run, worded
 
 from dbpt.data import SPLITS
 from dbpt.evaluation import group_metrics

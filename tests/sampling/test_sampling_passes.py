@@ -316,12 +316,7 @@ OF_WEIGHTS = dict.fromkeys(("weights_digest", "next_weights_digest"), 3890498015
             [[3579, 4390, 1282, 4391, 2230, 68], [4550, 2555, 591, 2834, 447, 1043]],
             OF_BATCHES,
         ),
-        (
-            WeightedSampler(np.arange(5000) % 13, 4000, seed=2025),
-            3990,
-            [2460, 2191, 3557, 2830, 830, 893],
-            OF_WEIGHTS,
-        ),
+        (WeightedSampler(np.arange(5000) % 13, 4000, seed=2025), 3990, [2460, 2191, 3557, 2830, 830, 893], OF_WEIGHTS),
     ],
 )
 def test_draws_and_states_are_pinned(sampler, start, draws, state):

@@ -18,10 +18,7 @@ from dbpt.sampling import WeightedSampler
 
 @pytest.mark.parametrize(
     "dtype",
-    [
-        *map(np.dtype, ("i1", "u8", "f2", "f4", ">f8", ">i2", "g")),
-        *(torch.int32, torch.bfloat16, torch.float64),
-    ],
+    [*map(np.dtype, ("i1", "u8", "f2", "f4", ">f8", ">i2", "g")), *(torch.int32, torch.bfloat16, torch.float64)],
     ids=str,
 )
 def test_weights_come_in_any_real_type(dtype):

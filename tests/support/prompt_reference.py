@@ -40,6 +40,16 @@ def with_context(row: list[int], context: list[int], tokenizer, start: int, posi
     return (row[:start] + orders[position] + row[stop:])[: len(row)]
 
 
+def assert_same_tower(tower, features_of, context, weights, *, rtol=2e-5):
+    """Values and gradients of a text tower are those of ``features_of``; the latter relative to the largest."""
+    expected, gradient = value_and_gradient(features_of, context, weights)
+    found = value_and_gradient(tower, context, weights)
+    scale = gradient.abs().max()
+    assert scale > 1e-6
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=5e-6)
+    torch.testing.assert_close(found[1] / scale, gradient / scale, rtol=0, atol=rtol)
+
+
 def value_and_gradient(features_of, context, weights):
     """Features, and the gradient that the sum of ``weights`` times them has in the context."""
     context = context.clone().requires_grad_()

@@ -44,8 +44,10 @@ class GroupDRO:
     The loss of a group is estimated from any number of draws: their sum over how many of the group are expected.
     """
 
-    def __init__(self, counts, step_size):
+    def __init__(self, counts, step_size, shares=None):
         self.counts, self.step_size = np.asarray(counts, np.float64), step_size
+        shares = self.counts if shares is None else shares
+        self.shares = shares / np.sum(shares)
         self.log_q = np.where(self.counts > 0, 0.0, -np.inf)
         self.seen = [[] for _ in self.counts]
 
@@ -58,7 +60,7 @@ class GroupDRO:
         draws = sum(map(len, self.seen))
         for g, seen in enumerate(self.seen):
             if draws and self.counts[g] > 0:
-                loss = sum(seen) / (draws * self.counts[g] / self.counts.sum())
+                loss = sum(seen) / (draws * self.shares[g])
                 self.log_q[g] += self.step_size * loss
         self.seen = [[] for _ in self.counts]
 

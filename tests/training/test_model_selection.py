@@ -80,9 +80,3 @@ def test_average_and_last_ignore_groups():
     assert validation_score("last", 6, Validation(0.375, None, None)) > validation_score(
         "last", 5, Validation(0.9, 0.9, 0.9)
     )
-
-
-def test_a_tie_goes_to_neither_so_that_the_earlier_epoch_stays():
-    found = Validation(0.625, 0.5, 0.5)
-    for model_selection in ("pseudo-wgp", "pseudo-wga", "average"):
-        assert not validation_score(model_selection, 7, found) > validation_score(model_selection, 2, found)

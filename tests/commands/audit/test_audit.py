@@ -18,11 +18,6 @@ MODEL = ["--model", "--pretrained", "--embed-batch-size"]
 FILES = ["audit.html", "audit.json", "config.toml", "figures", "groups.csv", "images.csv", "status.json"]
 
 
-@pytest.fixture
-def settings(tiny) -> dict:
-    return tiny.guessing
-
-
 def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):
     """A table of test rows, each image several times with another pixel, and predictions right at these rates."""
     folder, table, predictions, seen = tiny.table.parent, [], [], dict[tuple[str, str], int]()
@@ -156,12 +151,6 @@ def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings
 # --- which images -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("split", "images"), [("train", 50), ("val", 24), ("test", 32), ("all", 106), (None, 32)])
-def test_any_split_can_be_audited(tiny, settings, split, images):
-    found = dbpt.audit(tiny.table, split=split, **settings).figures
-    assert (found.data.split, found.data.n) == (split or "test", images)
-
-
 def test_the_association_in_the_training_images_is_told_beside_that_in_the_audited_ones(tiny, settings):
     """A balanced test split hides how class and attribute go together where a classifier is trained."""
     test, train = (dbpt.audit(tiny.table, split=split, **settings) for split in ("test", "train"))
@@ -187,16 +176,6 @@ def test_unreadable_images_are_left_out_with_their_predictions(tiny, settings):
     found = dbpt.audit(broken, predictions=names, max_failures=0.05, split="all", **settings)
     assert found.figures.data.n == len(rows) and found.figures.data.failed_images == 1
     assert found.average_accuracy == 1 and "broken.png" in found.warnings[0]
-
-
-def test_true_attributes_influence_neither_guesses_nor_doubts(tiny, settings):
-    rows = tiny.rows()
-    other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}
-    swapped = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in rows])
-    one, two = (dbpt.audit(table, split="all", **settings) for table in (tiny.table, swapped))
-    assert one.images["pseudo_attribute"] == two.images["pseudo_attribute"]
-    assert one.figures.guesses.doubts == two.figures.guesses.doubts
-    assert one.figures.guesses.accuracy == pytest.approx(1 - two.figures.guesses.accuracy)
 
 
 def test_copies_of_images_are_counted_and_named(tiny, settings):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_birds import GROUND, SHORT, true_grounds, written
+from drawn_birds import GROUND, true_grounds, written
 
 import dbpt
 from dbpt import InputError
@@ -15,17 +15,11 @@ from dbpt.cli import main
 from dbpt.report.findings import search_in_words
 from dbpt.report.text import share_in_words
 
+pytestmark = pytest.mark.usefixtures("short_catalogue")
+
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "prompts": "class", "epochs": 1, "objective": "erm", "baselines": False}
 TOO_SMALL = "; since it was chosen on these images, its p-value is too small: test it on others"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_catalogue():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.commands.request.read_catalogue", lambda: SHORT)
-        patch.setattr("dbpt.commands.discover.read_catalogue", lambda _: SHORT)
-        yield
 
 
 @pytest.fixture(scope="module")

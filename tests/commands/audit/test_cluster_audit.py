@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from html_page import Page
-from runs import fit, metrics_of, without
+from runs import fit, metrics_of
 from tiny import ATTRIBUTES, rows_of
 
 import dbpt
@@ -14,12 +14,6 @@ from dbpt import InputError
 
 WORD = {"attributes": "clusters"}
 QUICK = {"baselines": False, "epochs": 1, "warmup_epochs": 0}
-
-
-@pytest.fixture(scope="module")
-def bare(tiny):
-    """The table of the tiny task without its column of attributes."""
-    return tiny.write("cluster-audit", without(tiny.rows(), "attribute"))
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +87,6 @@ def test_a_run_with_clusters(tiny, bare, run, tmp_path):
     assert attributes_of(dbpt.audit(bare, predictions=run, attributes=None)) == clusters_of(run)
     by_name = dbpt.audit(bare, predictions=run, attributes=ATTRIBUTES)
     assert attributes_of(by_name) == [*ATTRIBUTES] * 2
-
-
-def test_the_command_of_a_run_repeats_its_audit(run, command):
-    by_itself = dbpt.audit(predictions=run)
-    code, printed, _ = command(*by_itself.figures.command.split()[1:])
-    assert (code, printed.strip()) == (0, str(by_itself))
 
 
 def test_a_run_with_words_of_its_own_is_audited_over_clusters(tiny, run, tmp_path):

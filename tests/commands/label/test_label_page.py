@@ -16,7 +16,7 @@ from PIL import Image
 
 from dbpt import InputError
 from dbpt.commands.label import read_answers
-from dbpt.commands.label.sample import Design, Stratum, label_page, read_design, write_design
+from dbpt.commands.label.sample import Design, Stratum, label_page
 
 COLUMNS = ("sample", "path", "attribute")
 NASTY = ('<b>"land"</b> & sea', "</script><script>alert(1)</script>", 'comma, "quote"')
@@ -89,12 +89,6 @@ def test_images_that_cannot_be_shown_are_named(images, tmp_path):
         assert reason in str(error.value)
     with pytest.raises(InputError, match="and 2 more"):
         label_page(design_of(tuple(f"{i}.png" for i in range(5))), tmp_path)
-
-
-def test_a_design_is_read_as_it_was_written(tmp_path):
-    design = design_of()
-    write_design(tmp_path, design)
-    assert read_design(tmp_path) == design
 
 
 def test_the_name_of_a_sample_is_letters_and_of_its_images():
