@@ -167,8 +167,8 @@ def cache_after(root: Path, embeds: bool) -> dict[str, bytes]:
     return stored(root)
 
 
-def in_processes(root: Path, embeds: bool, kill_at: int = 0, count: int = 1) -> list[int | None]:
-    started = [PROCESSES.Process(target=work, args=(root, embeds, kill_at)) for _ in range(count)]
+def in_processes(root: Path, *embeds: bool, kill_at: int = 0) -> list[int | None]:
+    started = [PROCESSES.Process(target=work, args=(root, each, kill_at)) for each in embeds]
     for process in started:
         process.start()
     for process in started:
@@ -178,19 +178,18 @@ def in_processes(root: Path, embeds: bool, kill_at: int = 0, count: int = 1) -> 
 
 @pytest.mark.parametrize(("embeds", "kill_at"), [(False, 2), (True, 4)])
 def test_killed_and_run_again_it_ends_with_the_same_bytes(root, embeds, kill_at):
-    assert in_processes(root, embeds, kill_at) == [-signal.SIGKILL]
+    assert in_processes(root, embeds, kill_at=kill_at) == [-signal.SIGKILL]
     assert 0 < len(list(MeasurementCache(cache_of(root), root).folder.glob("*.safetensors"))) < 5
     ended = cache_after(root, embeds)
     shutil.rmtree(cache_of(root))
     assert cache_after(root, embeds) == ended
 
 
-@pytest.mark.parametrize("embeds", [False, True])
-def test_two_processes_at_once_end_with_the_bytes_of_one(root, embeds):
-    assert in_processes(root, embeds, count=2) == [0, 0]
+def test_processes_that_embed_or_only_measure_at_once_end_with_the_bytes_of_one(root):
+    assert in_processes(root, True, False) == [0, 0]
     ended = stored(root)
     shutil.rmtree(cache_of(root))
-    assert cache_after(root, embeds) == ended
+    assert cache_after(root, embeds=False) == ended
 
 
 def test_no_memory_is_no_property_of_the_image(root, monkeypatch):
@@ -220,7 +219,7 @@ def test_commands_of_the_cache_know_the_measurements(command, root, tmp_path):
     with pytest.raises(InputError, match="damaged"):
         measure(root)
     shard.unlink()
-    assert measure(root).decoded == 4 and command("cache", "verify", *options)[0] == 0
+    assert 0 < measure(root).decoded <= 4 and command("cache", "verify", *options)[0] == 0
     with pytest.raises(InputError, match="measurements"):
         dbpt.read_features(folder, [0])
     root.rename(tmp_path / "moved")

@@ -44,6 +44,13 @@ class FileRows:
         """Return bytes and nanoseconds of a file."""
         return int(self.sizes[row]), int(self.mtimes_ns[row])
 
+    def missing(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows that exist but have the position -1 in a cache, in order, each file once."""
+        absent = positions < 0
+        absent[list(self.errors)] = False
+        rows = np.flatnonzero(absent)
+        return rows[np.sort(np.unique(self.ids[rows], axis=0, return_index=True)[1])]
+
     def select(self, rows: NDArray[np.int64]) -> "FileRows":
         """Return only ``rows``, none of which has an error."""
         paths = [self.paths[row] for row in rows.tolist()]

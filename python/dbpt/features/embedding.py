@@ -148,7 +148,7 @@ class EmbeddedFiles:
     def _find(self) -> None:
         self.positions = self.cache.find(self.files.ids)
         self.positions[list(self.files.errors)] = -1
-        first = missing_rows(self.files, self.positions)
+        first = self.files.missing(self.positions)
         self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
 
     def features(self) -> StoredFeatures:
@@ -215,14 +215,6 @@ class EmbeddedFiles:
             raise TooManyFailures(f"{problem}, {allowed}; the first: {path}: {reason}", reasons)
 
 
-def missing_rows(files: FileRows, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows of ``files`` that exist but have the position -1 in a cache, in order, each file once."""
-    absent = positions < 0
-    absent[list(files.errors)] = False
-    rows = np.flatnonzero(absent)
-    return rows[np.sort(np.unique(files.ids[rows], axis=0, return_index=True)[1])]
-
-
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work
 SHARDS_OF_A_LIST = 1024
 SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while waiting for one
@@ -260,7 +252,7 @@ class _Work:
     features: NDArray[Any]  # (n, D)
     outcomes: NDArray[np.uint8]
     reasons: list[str]
-    measured: "MeasuredRows | None"
+    measured: "MeasuredRows | None" = None
 
 
 @dataclass(eq=False)
@@ -287,6 +279,8 @@ class EmbeddingPass:
     def __post_init__(self) -> None:
         self.backbone, self.root = self.embedded.backbone, self.embedded.root
         self.files, self.cache = self.embedded.files, self.embedded.cache
+        if self.embedded.measurements is not None:
+            self.is_unmeasured = self.embedded.measurements.find(self.files.ids) < 0
 
     def run(self, missing: Rows, workers: int | None) -> int:
         """Compute the ``missing`` rows, or wait until others have; return how many images were decoded here."""
@@ -343,16 +337,16 @@ class EmbeddingPass:
                 continue
             name, n = shard_name(self.files.ids[rows]), len(rows)
             features = np.zeros((n, self.cache.manifest.embed_dim), self.cache.dtype)
-            files, measurements = self.files.select(rows), self.embedded.measurements
-            measured = None if measurements is None else measurements.begin(files)
-            work = _Work(name, files, claim, features, np.zeros(n, np.uint8), [""] * n, measured)
+            work = _Work(name, self.files.select(rows), claim, features, np.zeros(n, np.uint8), [""] * n)
             self._in_hand.append(work)
             self.cache.refresh()  # only now: another process may have finished it just before the claim
             if name in self.cache.names:
                 self._drop(work)
                 self.bar.update(n)
-            else:
-                yield work
+                continue
+            if self.embedded.measurements is not None:
+                work.measured = self.embedded.measurements.begin(work.rows, self.is_unmeasured[rows])
+            yield work
 
     def _claim(self, rows: Rows) -> OwnedLock:
         return self.cache.claim(shard_name(self.files.ids[rows]))

@@ -18,7 +18,7 @@ from PIL import Image
 from dbpt.environment import progress_bar
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import MEASUREMENTS, FileRows, look_up_files, shard_name
-from dbpt.features.embedding import REACHED, UNREACHED, missing_rows, outcome_of, shard_rows
+from dbpt.features.embedding import REACHED, UNREACHED, outcome_of, shard_rows
 from dbpt.features.images import Look, decoding_threads, pillow_warnings, read_image
 from dbpt.features.measurements import NUMBERS, TEXTS, measure
 
@@ -69,10 +69,12 @@ class MeasurementCache(FeatureCache):
         self.root = Path(os.path.realpath(root))  # Path.resolve raises for circular links
         super().__init__(cache_dir, properties, self.root, len(NUMBERS) + 1)
 
-    def begin(self, rows: FileRows) -> "MeasuredRows":
-        """Return an empty place for the measurements of ``rows``, which are about to be decoded."""
+    def begin(self, rows: FileRows, absent: NDArray[np.bool_]) -> "MeasuredRows":
+        """Return an empty place for the measurements of ``rows`` (n,), of which the cache lacked ``absent`` (n,)."""
         self.refresh()
-        return MeasuredRows(self, rows)
+        if shard_name(rows.ids[absent]) in self.names:  # another process was faster
+            absent = np.zeros_like(absent)
+        return MeasuredRows(self, rows, absent)
 
 
 class MeasuredRows:
@@ -81,11 +83,11 @@ class MeasuredRows:
     Args:
         cache: where to store them.
         rows: their files.
+        absent: (n,) the rows to measure.
     """
 
-    def __init__(self, cache: MeasurementCache, rows: FileRows) -> None:
-        self._cache, self._rows = cache, rows
-        self._absent = cache.find(rows.ids) < 0
+    def __init__(self, cache: MeasurementCache, rows: FileRows, absent: NDArray[np.bool_]) -> None:
+        self._cache, self._rows, self._absent = cache, rows, absent
         self._numbers = np.zeros((len(rows), len(NUMBERS) + 1), np.float32)
         self._texts: dict[int, str] = {}
 
@@ -166,7 +168,7 @@ def measure_files(root: Path, paths: Sequence[str], *, cache_dir: Path, num_work
 
 def _complete(cache: MeasurementCache, files: FileRows, num_workers: int | None) -> int:
     """Measure the files that the cache lacks; return the number that this process decoded."""
-    missing, decoded = missing_rows(files, cache.find(files.ids)), 0
+    missing, decoded = files.missing(cache.find(files.ids)), 0
     if not len(missing):
         return 0
     cache.prepare_folder()
@@ -181,7 +183,7 @@ def _complete(cache: MeasurementCache, files: FileRows, num_workers: int | None)
                 shards.append(rows)
                 continue
             try:
-                measured, outcomes = cache.begin(rows), []
+                measured, outcomes = cache.begin(rows, np.ones(len(rows), np.bool_)), []
                 for outcome in pool.map(measured.decode, range(len(rows))):
                     outcomes.append(outcome)
                     bar.update()

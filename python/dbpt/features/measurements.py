@@ -40,7 +40,7 @@ TEXTS = {
 }
 """The meaning of each text; "" where the file doesn't say it."""
 
-SAMPLE, CROP = 256, 512  # pixels
+SAMPLE, CROP, BAND = 256, 512, 32  # pixels
 MAX_TEXT = 64
 MAKE, MODEL, SOFTWARE, ORIENTATION, EXIF_IFD, DATE = 271, 272, 305, 274, 0x8769, 0x9003
 FIRST_PHOTOGRAPH, LAST_YEAR = 1826, 2100
@@ -174,8 +174,14 @@ def _sharpness(pixels: Image.Image) -> float:
     grey = np.asarray((crop if crop.mode in ("RGB", "L") else crop.convert("RGB")).convert("L")).astype(np.int16)
     if min(grey.shape) < 3:
         return np.nan
-    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float((around - 4 * grey[1:-1, 1:-1]).astype(np.float32).var())
+    total = squares = 0
+    for start in range(0, len(grey) - 2, BAND):  # large temporary arrays would take four times as long
+        band = grey[start : start + BAND + 2]
+        laplacian = band[:-2, 1:-1] + band[2:, 1:-1] + band[1:-1, :-2] + band[1:-1, 2:] - 4 * band[1:-1, 1:-1]
+        total += int(laplacian.sum())
+        squares += int(np.square(laplacian, dtype=np.int32).sum())
+    count = (grey.shape[0] - 2) * (grey.shape[1] - 2)
+    return float(squares / count - (total / count) ** 2)
 
 
 def _border(rgb: list[NDArray[np.uint8]]) -> float:
