@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import click
 import pytest
 import torch
+from folders import files_in
 from passed_on import passed_on
 from tiny import Tiny
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -221,10 +222,10 @@ def test_what_is_wrong_whatever_the_data_are_is_refused_before_they_are_read(
 
 
 def test_out_that_exists(tiny: Tiny, tiny_run, refused, tmp_path):
-    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    before = files_in(tiny_run)
     line = refused("fit", tiny.table, *tiny.arguments, "--out", tiny_run)
     assert line == f"--out {tiny_run}: exists; continue it with --resume, replace it with --overwrite"
-    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+    assert files_in(tiny_run) == before
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "photo.jpg").write_bytes(b"precious")
     for flags in ([], ["--resume"], ["--overwrite"]):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import files_in
 from safetensors.numpy import save_file
 
 import dbpt
@@ -21,10 +22,6 @@ def foreign(tmp_path) -> Path:
     for name in ("README.md", "vocab.txt", "metrics.json", "classifier.safetensors", "checkpoints/erm.safetensors"):
         (folder / name).write_text("precious")
     return folder
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 VERBS = {
@@ -44,20 +41,20 @@ VERBS = {
 @pytest.mark.parametrize("inside", ["", "/config.json"])
 @pytest.mark.parametrize(("verb", "line"), VERBS.items(), ids=VERBS)
 def test_no_command_touches_it(tiny, tiny_run, foreign, command, verb, line, inside):
-    before, model = content(foreign), ["--model", str(tiny.model), "--pretrained", str(tiny.weights)]
+    before, model = files_in(foreign), ["--model", str(tiny.model), "--pretrained", str(tiny.weights)]
     words = {"SETTINGS": tiny.arguments, "MODEL": [*model, "--cache", str(tiny.cache)], "TABLE": [str(tiny.table)]}
     words |= {"RUN": [str(tiny_run)], "IMAGE": [str(tiny.images(1)[0])], "FOLDER": [str(foreign) + inside]}
     for flag in ["-q"] if inside else ["-q", "--overwrite", "--resume"]:  # a file named with --overwrite is replaced
         code, _, _ = command(verb, *(part for word in line.split() for part in words.get(word, [word])), flag)
         assert code == 2
-    assert content(foreign) == before
+    assert files_in(foreign) == before
 
 
 @pytest.mark.parametrize("config", ["{", '{"library_name": "timm"}', '{"model_type": "bert"}'])
 def test_no_save_touches_it(tiny_run, foreign, config):
     (foreign / "config.json").write_text(config)
-    before, classifier = content(foreign), dbpt.load(tiny_run)
+    before, classifier = files_in(foreign), dbpt.load(tiny_run)
     for overwrite in (False, True):
         with pytest.raises(InputError, match="dbpt did not write"):
             classifier.save_pretrained(foreign, overwrite=overwrite)
-    assert content(foreign) == before
+    assert files_in(foreign) == before

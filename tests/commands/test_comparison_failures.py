@@ -95,14 +95,14 @@ def test_other_settings_or_images_are_refused(tiny, tmp_path):
     # the default of one head, of which there is a cell, is not that of another, of which one may be added
     own_rate = tmp_path / "own-rate"
     compare(tiny, own_rate, methods="erm", heads="prompt", seeds=1, lr=None)
-    with pytest.raises(InputError, match="--resume: .* was started with lr = None, found 0.003"):
+    with pytest.raises(InputError, match="lr = None, found 0.003"):
         compare(tiny, own_rate, methods="erm", heads="prompt,linear", seeds=1, resume=True, lr=0.003)
     fewer = tiny.write("fewer-compare", tiny.rows()[:-1])
-    with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+    with pytest.raises(InputError, match="other images, labels, words or weights"):
         compare(tiny, out, fewer, methods="erm", seeds=1, resume=True)
     first, *others = tiny.rows()
     other = tiny.write("other-label", [first | {"label": CLASSES[first["label"] == CLASSES[0]]}, *others])
-    with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+    with pytest.raises(InputError, match="other images, labels, words or weights"):
         compare(tiny, out, other, methods="erm", seeds=1, resume=True)
     assert contents(out) == before
     compare(tiny, out, fewer, methods="erm", seeds=1, overwrite=True)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from folders import files_in
 from runs import metrics_of, without
 from safetensors.numpy import load_file
 
@@ -18,7 +19,7 @@ def test_only(tiny):
 
 
 def test_evaluate_on_the_runs_own_data_gives_its_metrics_and_does_not_change_the_run(tiny, tiny_run):
-    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    before = files_in(tiny_run)
     result = dbpt.evaluate(tiny_run, tiny.table, cache=str(tiny.cache)).to_dict()
     row, expected = result["rows"][0], metrics_of(tiny_run)["rows"][-1]
     for split in ("val", "test"):
@@ -28,7 +29,7 @@ def test_evaluate_on_the_runs_own_data_gives_its_metrics_and_does_not_change_the
     assert result["group_kind"] == "true"
     assert result["pseudo_quality"]["accuracy"] == metrics_of(tiny_run)["pseudo_quality"]["accuracy"]
     assert result["dataset"]["counts"] == metrics_of(tiny_run)["dataset"]["counts"]
-    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+    assert files_in(tiny_run) == before
 
 
 def test_evaluate_on_a_table_with_nothing_but_a_test_split(tiny, tiny_run, test_only):

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from folders import files_in
 from runs import FILES, best_epochs, contents, fit, history_of, metrics_of, result_bytes, without
 from safetensors.numpy import load_file
 from tiny import ATTRIBUTES, CLASSES
@@ -86,7 +87,7 @@ def test_without_data_there_must_be_a_run_to_continue(tiny_run, tmp_path):
 
 
 def test_resume_with_other_settings_is_refused_and_changes_nothing(tiny, tiny_run):
-    before = {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()}
+    before = files_in(tiny_run)
     with pytest.raises(InputError, match=r"was started with lr = 0\.005, found 0\.1"):
         fit(tiny, tiny_run, lr=0.1, resume=True)
     with pytest.raises(InputError, match="started with attributes"):
@@ -95,7 +96,7 @@ def test_resume_with_other_settings_is_refused_and_changes_nothing(tiny, tiny_ru
     changed = tiny.write("changed", [rows[0] | {"label": CLASSES[rows[0]["label"] == CLASSES[0]]}, *rows[1:]])
     with pytest.raises(InputError, match="other settings"):
         fit(tiny, tiny_run, data=changed, resume=True)
-    assert {path: path.read_bytes() for path in tiny_run.rglob("*") if path.is_file()} == before
+    assert files_in(tiny_run) == before
     assert dbpt.load(tiny_run).class_names == ("box", "disc")
 
 

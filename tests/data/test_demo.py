@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import files_in
 from PIL import Image
 
 import dbpt.data.demo
@@ -24,15 +25,11 @@ def small(name: str, directory: Path, seed: int = 0) -> Path:
     return dbpt.data.demo._write(name, directory, seed, SIZES)
 
 
-def contents(root: Path) -> dict[str, bytes]:
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
-
-
 @pytest.mark.parametrize("name", DEMO_NAMES)
 def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
-    first, second = contents(small(name, tmp_path / "d")), contents(small(name, tmp_path / "again" / "d"))
+    first, second = files_in(small(name, tmp_path / "d")), files_in(small(name, tmp_path / "again" / "d"))
     (tmp_path / "d").rename(tmp_path / "first")
-    same_place, other_seed = contents(small(name, tmp_path / "d")), contents(small(name, tmp_path / "other", seed=1))
+    same_place, other_seed = files_in(small(name, tmp_path / "d")), files_in(small(name, tmp_path / "other", seed=1))
     assert same_place == first
     images = {key: value for key, value in first.items() if key.endswith(".jpg")}
     assert len(images) == sum(SIZES)

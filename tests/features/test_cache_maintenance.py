@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import files_in
 from unprivileged import unprivileged
 
 from dbpt.features import list_caches, prune_caches, verify_cache
@@ -76,10 +77,6 @@ def test_a_root_that_is_only_out_of_reach_is_not_gone(tmp_path, kind):
     with unprivileged():
         assert pruned(tmp_path / "features") == []
     assert made.folder.exists()
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize("what", ["shard", "cache", "features"])
@@ -190,9 +187,9 @@ def test_sentences_are_listed_and_verified(command, tmp_path, texts):
 
 def pruned(folder: Path, **options) -> list[str]:
     """The reasons of `prune_caches`, which a dry run gives too, and deletes nothing."""
-    before = bytes_of(folder)
+    before = files_in(folder)
     expected = prune_caches(folder, **options, dry_run=True)
-    assert bytes_of(folder) == before
+    assert files_in(folder) == before
     assert prune_caches(folder, **options) == expected
     return [line.partition(": ")[2] for line in expected]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import launched
 import pytest
+from folders import files_in
 from small_images import write_images
 
 from dbpt.errors import InputError
@@ -182,13 +183,9 @@ def expected(task, tmp_path_factory) -> dict[str, bytes]:
     process.start()
     process.join(600)
     assert process.exitcode == 0
-    found = contents(cache)
+    found = files_in(cache)
     assert len(found) == SHARDS + 1  # the manifest
     return found
-
-
-def contents(cache: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -209,7 +206,7 @@ def test_ranks_share_the_work_and_end_with_the_bytes_of_one(task, expected, tmp_
     arguments = [*task, "--cache", str(cache)]
     ranks = launched.launch(tmp_path / "ranks", count, meeting, arguments, tmp_path / "here", count)
     assert ranks.codes() == [0] * count
-    assert contents(cache) == expected
+    assert files_in(cache) == expected
     assert verify_cache(cache / "features") == []
     out = ranks.printed("out")
     assert [bool(text) for text in out] == [True] + [False] * (count - 1)

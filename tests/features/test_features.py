@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from folders import files_in
 from PIL import Image
 from small_images import CONFIG, noise
 
@@ -41,10 +42,6 @@ def paths(root) -> list[str]:
 def run(backbone: Backbone, root: Path, paths: list[str], **kwargs):
     kwargs = {"cache_dir": root.parent / "cache", "batch_size": 4} | kwargs
     return embed_images(backbone, root, paths, **kwargs)
-
-
-def files_of(cache: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
 
 
 def truncate(path: Path) -> None:
@@ -217,4 +214,4 @@ def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
     result = run(backbone, root, paths)
     assert result.recomputed == 21 - 12
     np.testing.assert_array_equal(result.features, expected)
-    assert files_of(root.parent / "cache") == files_of(root.parent / "whole")
+    assert files_in(root.parent / "cache") == files_in(root.parent / "whole")

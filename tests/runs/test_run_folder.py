@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from folders import files_in
 from runs import FILES, said
 from tiny import CLASSES
 
@@ -53,10 +54,10 @@ def test_resume_drops_no_checkpoint_for_want_of_settings(tiny, copied, instead):
     (copied / "config.toml").unlink()
     if instead == "folder":
         (copied / "config.toml").mkdir()
-    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    before = files_in(copied)
     with pytest.raises(InputError, match=r"config.toml is not there or not a file, .*put it back"):
         dbpt.fit(tiny.table, out=copied, resume=True, **tiny.settings)
-    assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
+    assert files_in(copied) == before
 
 
 def test_overwrite_takes_all_that_a_run_wrote(copied):

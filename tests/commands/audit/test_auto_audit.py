@@ -70,10 +70,8 @@ def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
     note = f"{discovered(right)}the classifier in {found.figures.data.n} images that are audited"
     assert (search := found.figures.data.search).sentence == note + TOO_SMALL
     assert (search.names, search.others, search.may_be_class, search.on_audited) == (["land", "water"], 0, False, True)
-    assert search_in_words(replace(search, others=1, images="test")) == note.replace(
-        f"{found.figures.data.n} images that are audited",
-        f"{found.figures.data.n} test images (1 other family that splits the images in another way explains errors "
-        "too)",
+    assert f"in {found.figures.data.n} test images (1 other" in search_in_words(
+        replace(search, others=1, images="test")
     )
     assert found.verdict.kind == "bias" and found.figures.data.attributes == ["land", "water"]
     same_figures(found, dbpt.audit(**right | WORDS))

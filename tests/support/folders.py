@@ -1,0 +1,8 @@
+"""What is in a folder, to compare it with another one, or with itself later."""
+
+from pathlib import Path
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The content of each file below, by its path in the folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
