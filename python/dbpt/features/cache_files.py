@@ -146,7 +146,7 @@ class Manifest:
 
     @property
     def has_features(self) -> bool:
-        """Whether its rows are features of images; else they are measurements (``measured.py``)."""
+        """Whether its rows are features of images; else they are measurements (``measurement_cache.py``)."""
         return MEASUREMENTS not in self.encoder
 
     @property

@@ -18,13 +18,13 @@ from dbpt.errors import InputError, NotFinite, in_digits
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
+from dbpt.features.measurement_cache import MeasuredRows, MeasurementCache
 from dbpt.storage.locks import OwnedLock
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from dbpt.clip import Backbone
-    from dbpt.features.measured import MeasuredRows, MeasurementCache
 
 
 ATTEMPTS = 3  # passes; more than one if another process could not reach some images
@@ -125,7 +125,7 @@ class EmbeddedFiles:
 
     Args:
         backbone, root, paths, cache_dir, max_failures: as in `embed_images`.
-        measurements: also measures images while they are decoded for features; None measures nothing.
+        measure: whether to measure images too that are decoded for features, for `measure_files`.
     """
 
     def __init__(
@@ -136,11 +136,12 @@ class EmbeddedFiles:
         cache_dir: Path,
         *,
         max_failures: float,
-        measurements: "MeasurementCache | None" = None,
+        measure: bool = False,
     ) -> None:
-        self.backbone, self.max_failures, self.measurements = backbone, max_failures, measurements
+        self.backbone, self.max_failures = backbone, max_failures
         self.root = Path(os.path.realpath(root))  # Path.resolve raises for circular links
         self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
+        self.measurements = MeasurementCache(Path(cache_dir), self.root) if measure else None
         self.files = look_up_files(self.root, paths)
         self._unreached: dict[str, str] = {}
         self._find()
@@ -252,7 +253,7 @@ class _Work:
     features: NDArray[Any]  # (n, D)
     outcomes: NDArray[np.uint8]
     reasons: list[str]
-    measured: "MeasuredRows | None" = None
+    measured: MeasuredRows | None = None
 
 
 @dataclass(eq=False)

@@ -17,7 +17,7 @@ from dbpt.clip import Backbone, load_backbone, zero_shot_logits, zero_shot_weigh
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.features import StoredFeatures, open_precomputed_features
 from dbpt.errors import InputError
-from dbpt.features import EmbeddedFiles, Failure, MeasurementCache
+from dbpt.features import EmbeddedFiles, Failure
 from dbpt.guesses import PSEUDO_METHODS, GuessedFactors
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
@@ -216,7 +216,7 @@ def embed_dataset(
         dataset.paths,
         folder,
         max_failures=config.max_failures,
-        measurements=MeasurementCache(folder, dataset.root) if measure else None,
+        measure=measure,
     )
     recomputed = embedded.complete(batch_size=config.embed_batch_size)
     features, failures = embedded.features(), embedded.failures()
