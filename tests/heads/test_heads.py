@@ -141,6 +141,15 @@ def test_the_memory_that_is_given_decides_whether_the_tower_is_in_chunks(tiny_ba
     assert [isinstance(head.text_tower, ChunkedTower) for head in heads] == [False, True]
 
 
+def test_the_context_is_float32_where_the_tower_is_held_in_bf16(tiny_backbone):
+    held, whole = (
+        PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0, text_precision=name).weights()
+        for name in ("bf16", "float32")
+    )
+    assert held.dtype == torch.float32 and not torch.equal(held, whole)
+    torch.testing.assert_close(held, whole, rtol=0, atol=0.02)
+
+
 def test_a_frozen_head_gives_the_same_bits(tiny_backbone):
     head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0)
     features = F.normalize(torch.randn(50, 16, generator=torch.Generator().manual_seed(0)), dim=-1)

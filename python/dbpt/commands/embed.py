@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbpt.data import DataLike, Dataset
-from dbpt.data.dataset import check_classes, missing_rows, published_notes, repeated_paths, why_missing
+from dbpt.data.dataset import check_classes, missing_rows, repeated_paths, why_missing
+from dbpt.data.loading import published_notes
 from dbpt.environment import progress_bar, take_own_gpu
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure

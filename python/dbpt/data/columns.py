@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
 from dbpt.data.paths import relative_path
 from dbpt.data.words import Factor, Vocabulary, Words, combined, joint_codes
 from dbpt.errors import CONTROL, InputError, first_few, nearest
@@ -42,6 +43,13 @@ class DataRequest:
     columns: Mapping[str, str] = field(default_factory=dict)
     images: bool = True
     factors: tuple[Factor, ...] | None = None
+    role_elsewhere: frozenset[str] | None = None  # if not None, columns without a role are read, except these
+
+    @property
+    def with_role(self) -> frozenset[str] | None:
+        """The columns that have a role, or that are ignored; None if only these are read."""
+        ignored = {role for role, name in self.columns.items() if not name}
+        return None if self.role_elsewhere is None else self.role_elsewhere.union(self.column_names.values(), ignored)
 
     @property
     def column_names(self) -> dict[str, str]:
@@ -132,6 +140,7 @@ class Columns:
     values: dict[str, list[str]]
     unit: str = "line"
     names: Sequence[str] = ()
+    others: OtherColumns = NO_OTHER_COLUMNS
 
     def __post_init__(self) -> None:
         check_number(self.path, len(self.lines))
@@ -270,6 +279,7 @@ def coded_dataset(
         notes=tuple(notes),
         unit=columns.unit,
         known_factors=tuple(factor_codes) if factors[1:] else (),
+        other_columns=columns.others.without(f"p_{name}" for name in classes),  # probabilities that models predict
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
+from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
 from dbpt.data.paths import find_member
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
@@ -51,6 +52,7 @@ class Dataset:
         known_factors: (N,) int64 each, if the data have several factors in columns.
         places: (N,) int64 row numbers in the source, if only some of its ``num_listed`` rows were taken.
         num_listed: the number of rows that the source lists; 0 without ``places``.
+        other_columns: the columns of a table that have no role, if they were asked for.
     """
 
     name: str
@@ -69,10 +71,12 @@ class Dataset:
     known_factors: tuple[NDArray[np.int64], ...] = ()
     places: NDArray[np.int64] | None = None
     num_listed: int = 0
+    other_columns: OtherColumns = NO_OTHER_COLUMNS
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits, *self.known_factors)
         assert all(column.shape == (len(self.paths),) and column.dtype == np.int64 for column in columns)
+        assert all(cells.shape == (len(self.paths),) for cells in self.other_columns.cells.values())
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -169,6 +173,7 @@ class Dataset:
             splits=self.splits[rows],
             known_factors=tuple(values[rows] for values in self.known_factors),
             places=None if self.places is None else self.places[rows],
+            other_columns=self.other_columns.take(rows),
         )
 
     def without_attributes(self) -> "Dataset":
@@ -386,15 +391,3 @@ def _file_names(folder: Path) -> set[str]:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return set()
         raise InputError(f"{folder}: cannot be listed: {reason_of(error)}") from None
-
-
-def published_notes(dataset: Dataset) -> list[str]:
-    """Return a note for each split whose group counts differ from the published ones."""
-    groups, notes = dataset.groups(dataset.attributes), []
-    for split, expected in enumerate(dataset.published or ()):
-        rows = groups[(dataset.splits == split) & (groups >= 0)]
-        counts = tuple(np.bincount(rows, minlength=dataset.num_groups).tolist())
-        if counts != expected:
-            shown, published = ("/".join(map(str, numbers)) for numbers in (counts, expected))
-            notes.append(f"{SPLITS[split]}: group counts {shown} differ from the published {published}")
-    return notes

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
-from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible, published_notes
+from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder
+from dbpt.data.other_columns import RESERVED, OtherCells
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
@@ -52,6 +53,7 @@ def load_dataset(
     training: bool = True,
     images: bool = True,
     check: bool = True,
+    other_columns: bool = False,
 ) -> Dataset:
     """Read the labels of a data set, and check them and that the image files exist. Opens no image.
 
@@ -85,6 +87,8 @@ def load_dataset(
         images: False needs no image files, for rows with precomputed features. A table's paths are then any names, and
             their column is optional.
         check: False accepts rows that can't be used, which `check_data` lists.
+        other_columns: True also reads the columns of a table, of WebDataset's JSON or of a saved data set that have no
+            role here or in a table of predictions, as ``Dataset.other_columns``.
 
     Returns:
         All rows, in the order of the source.
@@ -100,6 +104,8 @@ def load_dataset(
         from dbpt.data.demo import draw_into_cache  # imports Pillow, which reading a table does not need
 
         source, root = draw_into_cache(source, root, cache_folder()) or (source, root)
+    named = {} if columns is None else tabular.parse_columns(columns, parsed or ())
+    of_predictions = {*(named.get(role, role) for role in tabular.PREDICTION_ROLES), "error"}  # as dbpt predict has it
     request = tabular.DataRequest(
         source=source,
         root=None if root is None else absolute(root),
@@ -110,9 +116,10 @@ def load_dataset(
         group_templates=_listed(group_template),
         celeba_target=celeba_target,
         celeba_attributes=_listed(celeba_attributes),
-        columns={} if columns is None else tabular.of_data(tabular.parse_columns(columns, parsed or ()), parsed or ()),
+        columns=tabular.of_data(named, parsed or ()),
         images=images,
         factors=parsed,
+        role_elsewhere=frozenset(of_predictions) if other_columns else None,
     )
     reader = DATASETS.get(request.source)
     has_columns = isinstance(data, Dataset) or reader is not None
@@ -155,6 +162,18 @@ def _read_known(request: tabular.DataRequest, reader: type[DatasetReader]) -> Da
     if any(is_there(folder / NOT_PUBLISHED) for folder in (request.root, dataset.root)):
         return replace(dataset, published=None)
     return replace(dataset, notes=(*dataset.notes, *published_notes(dataset)))
+
+
+def published_notes(dataset: Dataset) -> list[str]:
+    """Return a note for each split whose group counts differ from the published ones."""
+    groups, notes = dataset.groups(dataset.attributes), []
+    for split, expected in enumerate(dataset.published or ()):
+        rows = groups[(dataset.splits == split) & (groups >= 0)]
+        counts = tuple(np.bincount(rows, minlength=dataset.num_groups).tolist())
+        if counts != expected:
+            shown, published = ("/".join(map(str, numbers)) for numbers in (counts, expected))
+            notes.append(f"{SPLITS[split]}: group counts {shown} differ from the published {published}")
+    return notes
 
 
 def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
@@ -273,13 +292,18 @@ def read_frame(frame: "pd.DataFrame", request: tabular.DataRequest) -> Dataset:
 
     Without a root, paths are relative to the working directory, or to their common folder if they are absolute.
     """
-    columns = frame_columns(frame, FRAME, *wanted_columns(request), hint=HINT)
+    columns = frame_columns(frame, FRAME, *wanted_columns(request), hint=HINT, with_role=request.with_role)
     paths = columns.values.get(request.column_names["path"], [])
     return dataset_of(columns, request.root or common_root(paths) or absolute("."), request, "dataframe")
 
 
 def frame_columns(
-    frame: Any, path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = ""
+    frame: Any,
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    hint: str = "",
+    with_role: Collection[str] | None = None,
 ) -> tabular.Columns:
     """Return the named columns of a data frame.
 
@@ -289,6 +313,7 @@ def frame_columns(
         required: names of columns; a missing one is an `InputError`.
         optional: names of columns that may be missing.
         hint: the end of the message about a missing column.
+        with_role: names of columns with a role; all columns but these are read too, as ``others``. None ignores them.
     """
     header = [str(name) for name in frame.columns]
     wanted = [*required, *(name for name in optional if name in header)]
@@ -296,19 +321,28 @@ def frame_columns(
     if not len(frame):
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
     of_pandas = hasattr(frame, "iloc")
-    cells = {name: frame.iloc[:, at] if of_pandas else frame[name] for name, at in positions.items()}
-    values = {name: _cells(column, name, path) for name, column in cells.items()}
-    return tabular.Columns(path, range(1, len(frame) + 1), values, unit="row")
+    others = OtherCells(with_role)
+    beside = others.positions(header)
+    cells = {
+        name: frame.iloc[:, at] if of_pandas else frame[name] for name, at in [*positions.items(), *beside.items()]
+    }
+    others.add({name: _known(cells[name]) for name in beside}, len(frame))
+    values = {name: _cells(cells[name], name, path) for name in positions}
+    return tabular.Columns(path, range(1, len(frame) + 1), values, unit="row", others=others.columns())
+
+
+def _known(column: Any) -> list[Any]:
+    """Return the values of a column of a data frame, None where one is missing."""
+    known = column.notna().tolist() if hasattr(column, "notna") else [True] * len(column)
+    return [value if is_known else None for value, is_known in zip(column.to_list(), known, strict=True)]
 
 
 def _cells(column: Any, name: str, path: Path) -> list[str]:
     cells: list[str] = []
-    values = column.to_list()
-    known = column.notna().tolist() if hasattr(column, "notna") else [value is not None for value in values]
-    for value, is_known in zip(values, known, strict=True):
+    for value in _known(column):
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
-        text = tabular.cell_text(value.item() if isinstance(value, np.generic) else value) if is_known else ""
+        text = tabular.cell_text(value.item() if isinstance(value, np.generic) else value)
         if text is None:
             raise InputError(f"{path} row {len(cells) + 1}: {name} is {value!a:.80}, expected text or a number")
         cells.append(text)
@@ -329,6 +363,9 @@ def save_table(dataset: Dataset, cache: Path) -> Path:
     if dataset.num_attributes and not dataset.known_factors:
         names = (*dataset.attribute_names, "")  # the last for -1
         columns["attribute"] = [names[code] for code in dataset.attributes.tolist()]
+    roles = {*tabular.ROLES, *(factor.name for factor in dataset.words.factors)}
+    for name, cells in dataset.other_columns.cells.items():
+        columns[f"{RESERVED}{name}" if name in roles else name] = cells.tolist()
     text = io.StringIO(newline="")
     csv.writer(text).writerows([columns, *zip(*columns.values(), strict=True)])
     digest = hashlib.sha256(text.getvalue().encode()).hexdigest()[:32]

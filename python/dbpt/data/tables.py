@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
+from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
 from dbpt.errors import InputError, nearest
 from dbpt.storage.files import open_regular, read_regular, reason_of
@@ -27,6 +28,7 @@ FIRST_LINE = re.compile(r"[^\r\n]+")
 NAMED_SEPARATOR = re.compile(r"\"?sep=(.)\"?(?=[\r\n])", re.IGNORECASE)
 """Excel's first line, which names the separator."""
 CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
+OTHER_TYPES = ("is_date", "is_timestamp", "is_time", "is_decimal")  # of columns without a role
 
 
 def read_table(path: Path, root: Path, request: tabular.DataRequest) -> Dataset:
@@ -34,7 +36,8 @@ def read_table(path: Path, root: Path, request: tabular.DataRequest) -> Dataset:
 
     If no root was asked for, and all paths are absolute, it is one that holds them.
     """
-    columns = READERS[path.suffix.lower()](path, *wanted_columns(request), hint=tabular.COLUMNS_HINT)
+    read = READERS[path.suffix.lower()]
+    columns = read(path, *wanted_columns(request), hint=tabular.COLUMNS_HINT, with_role=request.with_role)
     if request.root is None and request.images:
         paths = columns.values[request.column_names["path"]]
         if not all(is_below(path, root) for path in paths):
@@ -112,9 +115,14 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 
 
 def read_columns(
-    path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiters: str = ",", hint: str = ""
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    delimiters: str = ",",
+    hint: str = "",
+    with_role: Collection[str] | None = None,
 ) -> tabular.Columns:
-    """Read the named columns of a delimited file with a header; other columns are ignored.
+    """Read the named columns of a delimited file with a header.
 
     Args:
         path: a UTF-8 file.
@@ -122,6 +130,7 @@ def read_columns(
         optional: names of columns that it may have.
         delimiters: possible separators; the first that the header contains is taken.
         hint: what a message adds if a column is missing.
+        with_role: names of columns with a role; all columns but these are read too, as ``others``. None ignores them.
 
     Returns:
         The columns as text, with the line of each row.
@@ -135,9 +144,11 @@ def read_columns(
     header = [name.strip() for name in header]
     wanted = [*required, *(name for name in optional if name in header)]
     positions = {name: tabular.column_position(f"{path} line {first_line}", header, name, hint) for name in wanted}
+    others = OtherCells(with_role)
+    beside = others.positions(header)
     lines: list[int] = []
-    values: dict[str, list[str]] = {name: [] for name in wanted}
-    appends = [(position, values[name].append) for name, position in positions.items()]
+    values: dict[str, list[str]] = {name: [] for name in (*wanted, *beside)}
+    appends = [(position, values[name].append) for name, position in (positions | beside).items()]
     for line, fields in rows:
         if len(fields) != len(header):
             problem = f"has {len(fields)} fields where the header has {len(header)}"
@@ -147,14 +158,18 @@ def read_columns(
             append(fields[position])
     if not lines:
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
-    return tabular.Columns(path, lines, values)
+    others.add({name: values.pop(name) for name in beside}, len(lines))
+    return tabular.Columns(path, lines, values, others=others.columns())
 
 
-def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hint: str) -> tabular.Columns:
+def _read_jsonl(
+    path: Path, required: Sequence[str], optional: Sequence[str], hint: str, with_role: Collection[str] | None = None
+) -> tabular.Columns:
     """Read the named keys of every line. An optional key is empty in the lines that lack it."""
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in (*required, *optional)}
     present: set[str] = set()
+    others = OtherCells(with_role)
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue
@@ -172,16 +187,25 @@ def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hi
             column.append(cell)
         lines.append(line)
         present |= row.keys()
-    return tabular.Columns(path, lines, {name: column for name, column in values.items() if name in present})
+        others.add_row(row)
+    named = {name: column for name, column in values.items() if name in present}
+    return tabular.Columns(path, lines, named, others=others.columns())
 
 
-def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> tabular.Columns:
+def read_parquet(
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    hint: str = "",
+    with_role: Collection[str] | None = None,
+) -> tabular.Columns:
     """Read the named columns of a Parquet file, as `read_columns` does. Other columns are not decoded."""
     pyarrow = import_pyarrow(path, "parquet")
     import pyarrow.parquet as parquet
 
     try:
         open_regular(path).close()
+        others = OtherCells(with_role)
         schema = parquet.read_schema(path)
         # Text stays dictionary-encoded: a file of a few KB can mean gigabytes of repeated text.
         texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
@@ -191,22 +215,32 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
             for name in names:
                 position = tabular.column_position(str(path), schema.names, name, hint)
                 kind = schema.field(position).type
-                value_type = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-                if not any(getattr(pyarrow.types, test)(value_type) for test in CELL_TYPES):
+                if not _holds(kind, CELL_TYPES):
                     shown = f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}"
                     expected = "text, integers or booleans; a path column names image files"
                     raise InputError(f"{shown}, expected {expected}, pictures inside the table are not read")
-            table = file.read(columns=names)
+            nested = [field.name for field in schema if not _holds(field.type, (*CELL_TYPES, *OTHER_TYPES))]
+            beside = list(others.positions(schema.names, nested))
+            table = file.read(columns=[*names, *beside])
             values = {name: _cells(path, name, table.column(name)) for name in names}
+            others.add({name: _cells(path, name, table.column(name), text_of) for name in beside}, table.num_rows)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = reason_of(error)[:200]
         raise InputError(f"{path}: cannot be read as Parquet ({reason}); write it again") from None
     if not table.num_rows:
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
-    return tabular.Columns(path, range(1, table.num_rows + 1), values, unit="row")
+    return tabular.Columns(path, range(1, table.num_rows + 1), values, unit="row", others=others.columns())
 
 
-def _cells(path: Path, name: str, column: Any) -> list[str]:
+def _holds(kind: Any, tests: Iterable[str]) -> bool:
+    """Return whether one of the ``tests`` of pyarrow is true for a type, or for that of its dictionary's values."""
+    import pyarrow.types as types
+
+    value_type = kind.value_type if types.is_dictionary(kind) else kind
+    return any(getattr(types, test)(value_type) for test in tests)
+
+
+def _cells(path: Path, name: str, column: Any, text: Callable[[Any], str | None] = tabular.cell_text) -> list[str]:
     """Return the cells of a column as text, converting each distinct value once."""
     cells: list[str] = []
     for chunk in column.chunks:
@@ -214,7 +248,7 @@ def _cells(path: Path, name: str, column: Any) -> list[str]:
         if not hasattr(chunk, "dictionary"):
             chunk = (chunk.cast("float32") if str(chunk.type) == "halffloat" else chunk).dictionary_encode()
         values = chunk.dictionary.to_pylist()
-        texts = [tabular.cell_text(value) for value in values]
+        texts = [text(value) for value in values]
         codes = chunk.indices.fill_null(len(texts)).to_numpy()
         if None in texts:
             for row, code in enumerate(codes.tolist(), start=len(cells) + 1):

@@ -16,6 +16,7 @@ import numpy as np
 
 from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
+from dbpt.data.other_columns import OtherCells
 from dbpt.data.paths import image_column, is_file, is_there
 from dbpt.data.tables import read_text
 from dbpt.data.words import Vocabulary
@@ -64,6 +65,7 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
     codes: list[int] = []
     values: dict[str, list[str]] = {column: [] for column in read.values()}
     notes: list[str] = []
+    others = OtherCells(request.with_role)
     for name, split in splits.items():
         images = list(_image_paths(folder, split, image))
         texts = {column: _texts(folder, split, column, images) for column in values}
@@ -81,6 +83,9 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
         codes += [_split_code(folder, name, split)] * len(images)
         for column, cells in texts.items():
             values[column] += cells
+        kinds = {column: type(kind).__name__ for column, kind in split.features.items() if column != image}
+        beside = others.positions(list(kinds), [c for c, kind in kinds.items() if kind not in ("Value", "ClassLabel")])
+        others.add({column: _values(folder, split, column) for column in beside}, len(images))
     if not paths:
         hint = "save rows that have one, or name its column: --columns label=NAME"
         raise InputError(f"{folder}: no row has a {label}; {hint}")
@@ -90,7 +95,7 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
     own = {role: _own_names(splits.values(), column, set(values[column])) for role, column in read.items()}
     return tabular.coded_dataset(
         request,
-        tabular.Columns(folder, [0] * len(paths), values, names=paths),
+        tabular.Columns(folder, [0] * len(paths), values, names=paths, others=others.columns()),
         paths,
         name=folder.name,
         root=folder,
@@ -189,13 +194,7 @@ def _texts(folder: Path, split: datasets.Dataset, column: str, paths: Sequence[s
     """Return cells as text, with the names of a ClassLabel; empty if the split lacks the column."""
     if column not in split.features:
         return [""] * len(paths)
-    cells = split.data.column(column)
-    try:
-        cells.validate(full=True)  # offsets in a damaged file must not point outside it
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{folder}: column {column!r} is damaged ({reason}); {SAVE_AGAIN}") from None
-    values = cells.to_pylist()
+    values = _values(folder, split, column, of_class_label=False)
     texts = [tabular.cell_text(value) for value in values]
     names = _class_names([split], column)
     if names:
@@ -206,6 +205,19 @@ def _texts(folder: Path, split: datasets.Dataset, column: str, paths: Sequence[s
         expected = f"a number from 0 to {len(names) - 1}" if names else "text or a number"
         raise InputError(f"{folder / paths[row]}: {column} is {values[row]!a:.80}, expected {expected}")
     return [text.strip() for text in texts if text is not None]
+
+
+def _values(folder: Path, split: datasets.Dataset, column: str, *, of_class_label: bool = True) -> list[Any]:
+    """Return the cells of a column; the codes of a ClassLabel as its names, unless they are to be checked."""
+    cells = split.data.column(column)
+    try:
+        cells.validate(full=True)  # offsets in a damaged file must not point outside it
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder}: column {column!r} is damaged ({reason}); {SAVE_AGAIN}") from None
+    values = cells.to_pylist()
+    names = dict(enumerate(_class_names([split], column))) if of_class_label else {}
+    return [names.get(value) for value in values] if names else values
 
 
 def _class_names(splits: Iterable[datasets.Dataset], column: str) -> list[str]:

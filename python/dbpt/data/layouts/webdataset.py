@@ -7,12 +7,14 @@ in ``.cls`` or, like split and attribute, in ``.json``.
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dbpt.data.columns import SPLIT_FOLDERS, Columns, DataRequest, cell_text, coded_dataset, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.layouts.image_folder import ENDINGS
+from dbpt.data.other_columns import OtherCells
 from dbpt.data.paths import Member, is_file, is_folder, list_entries, tar_members
 from dbpt.errors import InputError
 from dbpt.storage.typed_json import json_object
@@ -47,6 +49,7 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
     values: dict[str, list[str]] = {name: [] for role, name in request.column_names.items() if role != "path"}
     paths: list[str] = []
     without: list[str] = []
+    others = OtherCells(request.with_role)
     for shard in shards:
         prefix = shard.relative_to(root).as_posix()
         for key, sample in _samples(shard).items():
@@ -57,13 +60,15 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
                 without.append(f"{prefix}/{key}")
                 continue
             paths.append(f"{prefix}/{images[0]}")
-            for name, value in _cells(sample, request, shard, f"{shard}/{key}").items():
+            row = _row(sample, f"{shard}/{key}.json")
+            for name, value in _cells(sample, row, request, shard, f"{shard}/{key}").items():
                 values[name].append(value)
+            others.add_row(row)
     if not paths:
         raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
     notes = [f"{len(without)} samples have no image and are left out: {shortened(without, 3)}"] if without else []
     name = re.sub(r"[^\w-]*[{*?\[].*|\.tar$", "", Path(pattern).name, flags=re.IGNORECASE) or "shards"
-    columns = Columns(Path(pattern), [0] * len(paths), values, names=paths)
+    columns = Columns(Path(pattern), [0] * len(paths), values, names=paths, others=others.columns())
     return coded_dataset(request, columns, paths, name=name, root=root, notes=notes)
 
 
@@ -78,11 +83,14 @@ def _samples(shard: Path) -> dict[str, Sample]:
     return samples
 
 
-def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dict[str, str]:
-    """Return the label, split and attribute of a sample by column; empty if unknown."""
+def _row(sample: Sample, where: str) -> dict[str, Any]:
+    return json_object(_text(sample[".json"][1], where), where) if ".json" in sample else {}
+
+
+def _cells(sample: Sample, row: Mapping[str, Any], request: DataRequest, shard: Path, where: str) -> dict[str, str]:
+    """Return the label, split and attribute of a sample by column; empty if unknown. ``row`` is its JSON."""
     names = request.column_names
     label, split = names["label"], names["split"]
-    row = json_object(_text(sample[".json"][1], f"{where}.json"), f"{where}.json") if ".json" in sample else {}
     cells: dict[str, str] = {}
     for name in (name for role, name in names.items() if role != "path"):
         text = cell_text(row.get(name))

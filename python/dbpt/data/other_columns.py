@@ -1,0 +1,122 @@
+"""Columns of a user's table that have no role: which are read, and their cells as text. What they mean is not asked."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import CONTROL
+
+MOST_COLUMNS = 200  # features of a network, saved as columns, would fill the memory
+MOST_LETTERS = 200
+RESERVED = "column:"
+"""Before the name of such a column in a saved table where another column has a role under this name."""
+Unreadable = Literal["type", "name", "repeated", "too many columns"]
+"""A cell is a list or a picture; the name is empty, very long or has control characters; several columns have it."""
+Unusable = Literal["empty", "one value", "same within classes", "free text", "identifiers", "too many values"]
+Source = Literal["column", "measured", "caption", "pair"]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column that is not searched, and why."""
+
+    name: str
+    reason: Unreadable | Unusable
+    source: Source = "column"
+
+
+@dataclass(frozen=True, eq=False)
+class OtherColumns:
+    """The cells (N,) of columns without a role by name, "" where empty; and the columns that could not be read."""
+
+    cells: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+
+    def take(self, rows: NDArray[np.int64]) -> "OtherColumns":
+        """Return the cells of the ``rows`` (n,), in this order."""
+        return OtherColumns({name: cells[rows] for name, cells in self.cells.items()}, self.left_out)
+
+    def without(self, names: Iterable[str]) -> "OtherColumns":
+        """Return all columns but those of these ``names``."""
+        others = set(self.cells).difference(names)
+        return OtherColumns({name: cells for name, cells in self.cells.items() if name in others}, self.left_out)
+
+
+NO_OTHER_COLUMNS = OtherColumns()
+
+
+class OtherCells:
+    """Collects the cells while a table is read.
+
+    Args:
+        with_role: the names of the columns that have a role; None collects nothing.
+    """
+
+    def __init__(self, with_role: Collection[str] | None) -> None:
+        self.with_role = with_role
+        self.num_rows = 0
+        self.texts: dict[str, list[str | None]] = {}
+        self.reasons: dict[str, Unreadable] = {}
+
+    def positions(self, header: Sequence[str], unreadable: Collection[str] = ()) -> dict[str, int]:
+        """Return the columns to add, with their positions in the ``header``; those of a wrong type are left out."""
+        if self.with_role is None:
+            return {}
+        number_of, chosen = Counter(header), {}
+        for position, name in enumerate(header):
+            if name in self.with_role or name in self.reasons:
+                continue
+            if not name.strip() or len(name) > MOST_LETTERS or CONTROL.search(name):
+                self.reasons[name] = "name"
+            elif number_of[name] > 1:
+                self.reasons[name] = "repeated"
+            elif name in unreadable:
+                self.reasons[name] = "type"
+            elif name not in self.texts and len(self.texts) == MOST_COLUMNS:
+                self.reasons[name] = "too many columns"
+            else:
+                chosen[name] = position
+                self.texts.setdefault(name, [])
+        return chosen
+
+    def add(self, cells: Mapping[str, Iterable[object]], num_rows: int) -> None:
+        """Add some rows. A column that they lack is empty there."""
+        for name, values in cells.items():
+            column = self.texts[name]
+            column += [""] * (self.num_rows - len(column))
+            column += map(text_of, values)
+        self.num_rows += num_rows
+
+    def add_row(self, row: Mapping[str, object]) -> None:
+        """Add a row that may have other keys than the rows before it."""
+        if self.with_role is not None:
+            names = self.positions([name for name in row if name not in self.texts])
+            self.add({name: (value,) for name, value in row.items() if name in self.texts or name in names}, 1)
+
+    def columns(self) -> OtherColumns:
+        """Return the columns in which every cell can be text."""
+        self.reasons |= {name: "type" for name, texts in self.texts.items() if None in texts}
+        cells = {}
+        for name, texts in self.texts.items():
+            own = name.removeprefix(RESERVED)
+            if name not in self.reasons:
+                column = np.full(self.num_rows, "", dtype=np.object_)
+                column[: len(texts)] = texts
+                cells[name if own in self.texts else own] = column
+        return OtherColumns(cells, tuple(LeftOut(name, reason) for name, reason in self.reasons.items()))
+
+
+def text_of(value: Any) -> str | None:
+    """Return a cell as a CSV has it, dates in ISO format; None if it can't be one. What can't be stored becomes "?"."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, str):
+        return value if value.isprintable() else value.replace("\0", "?").encode("utf-8", "replace").decode()
+    if isinstance(value, bool | int | float | Decimal | date | time):
+        return "" if value != value else str(value)  # NaN and NaT are unequal to themselves
+    return "" if value is None else None

@@ -1,0 +1,169 @@
+"""Families of values from a column, a measured property, captions, or a pair of families: a code for each image.
+
+Nothing is guessed here: `dbpt.guesses.catalogue` has the families that CLIP guesses.
+"""
+
+import math
+import re
+import unicodedata
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.other_columns import LeftOut, Source
+from dbpt.errors import CONTROL
+from dbpt.guesses.cell_codes import LEAST_SHARE, code_numbers, code_text, measured
+
+LEAST_IMAGES = 20  # with and without a word
+MOST_WORDS = 500
+MOST_LETTERS = 64  # of a name
+
+
+@dataclass(frozen=True, eq=False)
+class CodedFamily:
+    """One value for each of N images.
+
+    Attributes:
+        source: where the values come from.
+        name: the name of the column, the property or the words.
+        values: the names of the values.
+        codes: (N,) int64, index into ``values``, -1 where unknown.
+    """
+
+    source: Source
+    name: str
+    values: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+
+def code_columns(
+    columns: Mapping[str, Sequence[str] | NDArray[Any]],
+    fitted: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    *,
+    source: Source = "column",
+) -> tuple[list[CodedFamily], list[LeftOut]]:
+    """Return a family for each column that has few values, numbers or dates, and why the others have none.
+
+    Numbers and dates with many values are divided at quantiles, of which equal ones are one. A date counts by its
+    year, or by its day or second if nearly all have the same year or day.
+
+    Args:
+        columns: by name, (N,) numbers, or text with "" where unknown.
+        fitted: (n,) int64, the rows that decide about values and bins: those of training and validation.
+        labels: (N,) int64, the classes. A column that is the same within each class is left out.
+        source: of the families.
+    """
+    families: list[CodedFamily] = []
+    left_out: list[LeftOut] = []
+    for name, cells in columns.items():
+        if isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf":
+            coded = code_numbers(cells.astype(np.float64), fitted, measured)
+        else:
+            coded = code_text(cells, fitted)
+        if not isinstance(coded, str) and _is_same_within_classes(coded[1], labels):
+            coded = "same within classes"
+        if isinstance(coded, str):
+            left_out.append(LeftOut(name, coded, source))
+        else:
+            families.append(CodedFamily(source, name, readable(coded[0]), coded[1]))
+    return families, left_out
+
+
+def readable(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of at most 64 characters without control characters, which stay different.
+
+    >>> readable(["a" * 99, "a" * 98, "two\\nlines"]) == ("a" * 63 + "…", "a" * 59 + "… (2)", "two\\\\nlines")
+    True
+    """
+    cut: dict[str, None] = {}
+    for name in names:
+        text = name = CONTROL.sub(lambda match: repr(match[0])[1:-1], name)
+        number, ending = 1, ""
+        while len(text) > MOST_LETTERS or text in cut:
+            most = MOST_LETTERS - len(ending)
+            text = (name if len(name) <= most else f"{name[: most - 1]}…") + ending
+            number += 1
+            ending = f" ({number})"
+        cut[text] = None
+    return tuple(cut)
+
+
+def _is_same_within_classes(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> bool:
+    known = codes >= 0
+    pairs = labels[known] * (codes.max(initial=0) + 1) + codes[known]
+    return bool(np.count_nonzero(np.bincount(pairs)) == np.count_nonzero(np.bincount(labels[known])))
+
+
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+
+
+def code_captions(captions: Sequence[str] | NDArray[Any], labels: NDArray[np.int64]) -> list[CodedFamily]:
+    """Return families "with and without a word" for words and pairs of adjacent words, the commonest first.
+
+    A word must be in at least 20 images and 1 % of those with a caption, be absent in as many, and differ in as many
+    from other images of the class. Of what is in the same images, a single word is kept, the longest one.
+
+    Args:
+        captions: (N,) "" for an image without a caption, whose code is -1.
+        labels: (N,) int64, the classes.
+    """
+    known_N = np.fromiter((bool(caption.strip()) for caption in captions), np.bool_, len(captions))
+    least = max(LEAST_IMAGES, math.ceil(LEAST_SHARE * known_N.sum()))
+    index: dict[str, int] = {}
+    words, lengths = array("q"), []
+    for caption in captions:
+        found = WORD.findall(unicodedata.normalize("NFC", caption.casefold()))
+        words.extend([index.setdefault(word, len(index)) for word in found])
+        lengths.append(len(found))
+    words_T, rows_T = np.array(words, np.int64), np.repeat(np.arange(len(captions)), lengths)
+    is_common_T = (np.bincount(words_T) >= least)[words_T]
+    starts = np.flatnonzero(is_common_T[:-1] & is_common_T[1:] & (rows_T[:-1] == rows_T[1:]))
+    pairs = words_T[starts] * len(index) + words_T[starts + 1]
+    names = list(index)
+    rows_of = {names[k]: rows for k, rows in _rows_by_key(words_T[is_common_T], rows_T[is_common_T], least)}
+    for pair, rows in _rows_by_key(pairs, rows_T[starts], least):
+        rows_of[f"{names[pair // len(index)]} {names[pair % len(index)]}"] = rows
+    of_class_C = np.bincount(labels[known_N])
+    families: dict[bytes, CodedFamily] = {}
+    for name in sorted(rows_of, key=lambda name: (-len(rows_of[name]), name.count(" "), -len(name), name)):
+        rows = rows_of[name]
+        with_C = np.bincount(labels[rows], minlength=len(of_class_C))
+        says_more = np.minimum(with_C, of_class_C - with_C).sum() >= least
+        if says_more and rows.tobytes() not in families and len(families) < MOST_WORDS:
+            codes_N = np.where(known_N, 0, -1)
+            codes_N[rows] = 1
+            (shown,) = readable([name])
+            families[rows.tobytes()] = CodedFamily("caption", shown, readable([f"without {name}", name]), codes_N)
+    return list(families.values())
+
+
+def _rows_by_key(
+    keys_T: NDArray[np.int64], rows_T: NDArray[np.int64], least: int
+) -> list[tuple[int, NDArray[np.int64]]]:
+    """Return the sorted rows of each key that is in at least so many rows."""
+    number = rows_T.max(initial=0) + 1
+    distinct, keys = np.unique(keys_T, return_inverse=True)
+    pairs = np.sort(keys * number + rows_T)
+    pairs = pairs[np.flatnonzero(np.diff(pairs, prepend=-1))]
+    parts = np.split(pairs % number, np.flatnonzero(np.diff(pairs // number)) + 1)
+    return [(key, rows) for key, rows in zip(distinct.tolist(), parts, strict=False) if len(rows) >= least]
+
+
+def code_pair(first: CodedFamily, second: CodedFamily, fitted: NDArray[np.int64]) -> CodedFamily | None:
+    """Return the combinations of two families that at least 1 % of the ``fitted`` rows (n,) have; None if under two."""
+    size = len(second.values)
+    is_known = (first.codes >= 0) & (second.codes >= 0)
+    joint_N = np.where(is_known, first.codes * size + second.codes, -1)
+    counts = np.bincount(joint_N[fitted] + 1, minlength=len(first.values) * size + 1)[1:]
+    kept = np.flatnonzero(counts >= max(1, LEAST_SHARE * len(fitted)))
+    if len(kept) < 2:
+        return None
+    codes = np.full(len(counts) + 1, -1, np.int64)  # the last for -1
+    codes[kept] = np.arange(len(kept))
+    names = [f"{first.values[k // size]}, {second.values[k % size]}" for k in kept.tolist()]
+    return CodedFamily("pair", f"{first.name}, {second.name}", readable(names), codes[joint_N])
