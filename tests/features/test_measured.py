@@ -14,8 +14,9 @@ from small_images import noise, write_images
 import dbpt
 from dbpt.clip import load_backbone
 from dbpt.errors import InputError
-from dbpt.features import EmbeddedFiles, MeasurementCache, Measurements, embedding, images, measure_files, verify_cache
+from dbpt.features import EmbeddedFiles, Measurements, embedding, images, measure_files, verify_cache
 from dbpt.features import measurement_cache as measuring
+from dbpt.features.measurement_cache import MeasurementCache
 
 COUNT = 20
 BROKEN, GONE = 7, 11
@@ -59,8 +60,7 @@ def measure(root: Path):
 
 def embed(root: Path, *, measure: bool, count: int = COUNT, **tower) -> EmbeddedFiles:
     backbone = load_backbone(root / "tiny.json", "random", **tower)
-    measurements = MeasurementCache(cache_of(root), root) if measure else None
-    files = EmbeddedFiles(backbone, root, paths(count), cache_of(root), max_failures=0.5, measurements=measurements)
+    files = EmbeddedFiles(backbone, root, paths(count), cache_of(root), max_failures=0.5, measure=measure)
     files.complete(batch_size=4)
     return files
 
