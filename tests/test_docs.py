@@ -268,7 +268,7 @@ def test_the_page_on_scikit_learn_runs_as_it_stands():
 def test_the_command_for_a_few_known_attributes_runs(workplace):
     (compare,) = command_lines("docs/how_to/known_attributes.md")
     run(compare.replace("--resample 10", "--resample 2 --epochs 2"))
-    assert dbpt.Result.read(Path("runs/few")).metrics.cross_validated[0].n_known == 64
+    assert dbpt.Result.read(Path("runs/few")).metrics.guesses.cross_validations[0].n_known == 64
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def check_a_run(run: Path, tiny, shapes: Path) -> None:
     classifier = dbpt.load(run)
     assert (classifier.config.objective, classifier.config.head) == ("worst-in-batch", "low-rank")
     figures = dbpt.evaluate(run, "shapes", root=shapes, cache=str(tiny.cache))
-    assert (figures.chosen.head, figures.metrics.pseudo_method) == ("low-rank", "above-median")
+    assert (figures.chosen.head, figures.metrics.guesses.method) == ("low-rank", "above-median")
     test = [row for row in tiny.rows() if row["split"] == "test"]
     found = list(classifier.predict([tiny.table.parent / row["path"] for row in test]))
     right = np.mean([each.prediction == row["label"] for each, row in zip(found, test, strict=True)])

@@ -47,7 +47,7 @@ def test_true_attributes_in_a_file_train_what_the_oracle_trains(tiny, true_file,
     pairs = zip(metrics_of(run)["rows"], metrics_of(oracle)["rows"], strict=True)
     assert all(one[name] == other[name] for one, other in pairs for name in ("method", "val", "test"))
     metrics = metrics_of(run)
-    assert (metrics["pseudo_method"], metrics["pseudo_quality"]["accuracy"]) == ("file", 1)
+    assert (metrics["guesses"]["method"], metrics["pseudo_quality"]["accuracy"]) == ("file", 1)
     assert any("1 of 107 rows are ignored" in warning for warning in said(metrics["warnings"]))
     assert {path: ATTRIBUTES[a] for path, a in pseudo_attributes(run).items()} == {
         row["path"]: row["attribute"] for row in tiny.rows()
@@ -73,7 +73,7 @@ def test_a_comparison_is_the_fits_of_its_settings_and_refuses_a_changed_file(tin
     run = fit(tiny, tmp_path / "run", pseudo_attributes=true_file, baselines=False)
     worst = [row["test"]["worst_group_accuracy"] for row in found.to_dict()["rows"]]
     assert worst == [row["test"]["worst_group_accuracy"] for row in metrics_of(run)["rows"]]
-    assert found.to_dict()["pseudo_method"] == "file"
+    assert found.to_dict()["guesses"]["method"] == "file"
     dbpt.compare(out=tmp_path / "compare", resume=True)
     rows = tiny.rows()
     next(row for row in rows if row["split"] == "test")["attribute"] = ""
@@ -136,7 +136,7 @@ def test_a_run_is_evaluated_with_its_file_and_other_data_without(tiny, bare, tru
     expected = metrics_of(run)["rows"][-1]["test"]
     assert dbpt.evaluate(run).to_dict()["rows"][0]["test"] == expected
     copy = tiny.write("copy", without(tiny.rows(), "attribute"))
-    assert dbpt.evaluate(run, copy).to_dict()["pseudo_method"] == "proportional"
+    assert dbpt.evaluate(run, copy).to_dict()["guesses"]["method"] == "proportional"
     true_file.unlink()
     with pytest.raises(InputError, match=r"attributes.csv: cannot read the attributes: No such file"):
         dbpt.evaluate(run)
@@ -152,7 +152,7 @@ def test_one_model_labels_and_another_is_trained(tiny, tiny_run, other, label_mo
     assert pseudo_attributes(run) == pseudo_attributes(tiny_run)
     alone = fit(tiny, tmp_path / "alone", **other)
     assert pseudo_attributes(alone) != pseudo_attributes(run)
-    assert metrics_of(run)["pseudo_method"] == "proportional by tiny"
+    assert metrics_of(run)["guesses"]["method"] == "proportional by tiny"
     assert metrics_of(run)["rows"][0] == metrics_of(alone)["rows"][0]  # zero-shot is that of the model
     assert "features in float32: 106 images, 0 embedded now, 0 unreadable" in logged.messages  # those of the labeller
     with pytest.raises(InputError, match="other settings"):

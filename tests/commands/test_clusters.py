@@ -43,7 +43,7 @@ def test_true_attributes_still_define_the_reported_groups(run):
     metrics = metrics_of(run)
     assert (metrics["group_kind"], metrics["dataset"]["attributes"]) == ("true", sorted(ATTRIBUTES))
     assert metrics["dataset"]["counts"]["test"] == [8] * 4
-    assert (metrics["pseudo_method"], metrics["pseudo_shares"]) == ("clusters", [])
+    assert (metrics["guesses"]["method"], metrics["guesses"]["shares"]) == ("clusters", [])
     assert [len(names) for names in metrics["dataset"]["clusters"]["names"]] == [2, 2]
     assert sum(metrics["dataset"]["train_counts_pseudo"]) == 50
     assert 0.8 < metrics["pseudo_quality"]["accuracy"] <= 1

@@ -9,7 +9,7 @@ from tiny import CLASSES
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.compare import jobs
+from dbpt.commands.compare import cells
 
 
 def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
@@ -27,13 +27,13 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
 
 
 def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, long_comparison, monkeypatch):
-    def fails_once(stages, cell, folder, watch, run_cell=jobs.run_cell):
+    def fails_once(stages, cell, folder, watch, run_cell=cells.run_cell):
         if cell.name in ("dbpt_linear_seed-1", "erm_linear_seed-0"):
             raise InputError("the loss is nan | 100 % bad")
         run_cell(stages, cell, folder, watch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "run_cell", fails_once)
+        patch.setattr(cells, "run_cell", fails_once)
         found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
     rows = {row["method"]: row for row in found.to_dict()["rows"]}
     seeds = {name: [repeat["seed"] for repeat in row["repeats"]] for name, row in rows.items()}

@@ -13,7 +13,7 @@ from html_page import Page
 from tiny import CLASSES, Tiny
 
 from dbpt.cli import main
-from dbpt.commands.compare import jobs
+from dbpt.commands.compare import cells
 from dbpt.errors import InputError
 
 
@@ -77,12 +77,12 @@ def test_before_is_erm_with_the_same_head_else_the_first_row_and_one_row_stands_
 
 
 def test_the_answers_are_of_the_first_seed_that_is_finished(tiny, tmp_path, monkeypatch):
-    def fails(stages, cell, folder, watch, run_cell=jobs.run_cell):
+    def fails(stages, cell, folder, watch, run_cell=cells.run_cell):
         if cell.name in failing:
             raise InputError("the loss is nan")
         run_cell(stages, cell, folder, watch)
 
-    monkeypatch.setattr(jobs, "run_cell", fails)
+    monkeypatch.setattr(cells, "run_cell", fails)
     failing = {"dbpt_linear_seed-0", "zero-shot_seed-1"}
     page = (compare(tiny, tmp_path / "c", methods="zero-shot,erm,dbpt").folder / "compare.html").read_text()
     assert "after is dbpt, on the test images, with seed 1." in page and list(matrices(page)) == ["ERM", "dbpt"]

@@ -54,7 +54,7 @@ def test_tensors_have_their_names_shapes_and_types(tiny_run):
 
 def test_metrics_json(tiny_run):
     metrics = metrics_of(tiny_run)
-    assert metrics["schema_version"] == 7
+    assert metrics["schema_version"] == 8
     assert (metrics["saved"]["method"], metrics["model_selection"], metrics["seeds"]) == ("dbpt", "pseudo-wgp", [0])
     assert metrics["group_kind"] == "true"
     assert metrics["dataset"]["classes"] == ["box", "disc"]

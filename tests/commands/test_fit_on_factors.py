@@ -48,7 +48,7 @@ def run(tiny, table, settings, tmp_path_factory):
 def test_a_probe_guesses_each_factor_and_one_that_images_do_not_show_is_doubted(tiny, table, settings, tmp_path):
     run = fit(tiny, tmp_path / "run", table, **settings, pseudo_method="probe", probe_rows=40, head="linear")
     result = Result.read(run)
-    ground, light = result.metrics.cross_validated
+    ground, light = result.metrics.guesses.cross_validations
     assert ground.n_known == light.n_known == 40 and ground.kappa > 0.6 > 0.4 > light.kappa
     assert (len(ground.precision), len(light.precision)) == (2, 3)
     (doubts,) = [text for text in result.warnings if "of light (day / night / noon) can't be trusted" in text]

@@ -29,7 +29,7 @@ def images(page: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("train", "stopped", "run"),
-    [(fit, "fit.trained_result", "out"), (compare, "compare.jobs.run_cell", "out-dbpt")],
+    [(fit, "fit.trained_result", "out"), (compare, "compare.cells.run_cell", "out-dbpt")],
     ids=["fit", "compare"],
 )
 def test_the_pictures_are_there_before_training_and_their_page_is_named_once(
@@ -86,7 +86,7 @@ def test_doubts_are_a_warning_with_a_way_out_in_fit_compare_and_evaluate(tiny: T
         dbpt.evaluate(tiny_run, table, cache=tiny.cache).warnings,
     ]
     of_comparison = dbpt.Result.read(tmp_path / "comparison").metrics
-    assert [doubt.kind for doubt in of_comparison.pseudo_doubts] == ["sentences", "other words"]
+    assert [doubt.kind for doubt in of_comparison.guesses.doubts] == ["sentences", "other words"]
     for warnings in found:
         (warning,) = doubts(warnings)
         assert re.match(r"CLIP's guesses of meadow / lake can't be trusted: .* the sentences .*; other words", warning)

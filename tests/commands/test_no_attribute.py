@@ -24,7 +24,7 @@ def test_the_groups_are_the_classes_in_all_figures(run):
     data = metrics["dataset"]
     assert (data["classes"], data["attributes"], metrics["group_kind"]) == (["box", "disc"], [], "pseudo")
     assert data["counts"] == {"train": [25, 25], "val": [12, 12], "test": [16, 16]}
-    assert (metrics["pseudo_method"], metrics["pseudo_shares"], metrics["pseudo_quality"]) == ("none", [], None)
+    assert (metrics["guesses"]["method"], metrics["guesses"]["shares"], metrics["pseudo_quality"]) == ("none", [], None)
     assert [row["method"] for row in metrics["rows"]] == ["zero-shot", "erm", "jtt"]
     for row in metrics["rows"]:
         groups = row["test"]["groups"]

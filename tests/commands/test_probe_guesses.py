@@ -65,10 +65,11 @@ def test_words_have_no_influence(tiny, few, few_run, tmp_path):
 
 def test_figures_out_of_fold_are_in_metrics_and_tables_and_pages(few, few_run):
     metrics = metrics_of(few_run)
-    (found,) = metrics["cross_validated"]
+    (factor,) = metrics["guesses"]["factors"]
+    found = factor["cross_validated"]
     assert found["n_known"] == sum(map(bool, given(few).values())) == sum(found["n_guessed"])
     assert found["accuracy"] > 0.8 and len(found["precision"]) == 2
-    assert (metrics["pseudo_method"], metrics["group_kind"]) == ("probe (known ones from the data)", "pseudo")
+    assert (metrics["guesses"]["method"], metrics["group_kind"]) == ("probe (known ones from the data)", "pseudo")
     assert metrics["pseudo_quality"] is None  # nothing is known of the others
     told = " ".join(str(dbpt.Result.read(few_run)).split())
     assert "groups: pseudo attributes (guessed by a probe)" in told
@@ -82,15 +83,18 @@ def test_figures_out_of_fold_are_in_metrics_and_tables_and_pages(few, few_run):
 def test_known_attributes_are_not_counted_as_right_guesses(tiny, run):
     quality = metrics_of(run)["pseudo_quality"]
     assert quality["n"] < 50 and quality["accuracy"] > 0.8
-    assert metrics_of(run)["cross_validated"][0]["n_known"] == 24
+    assert metrics_of(run)["guesses"]["factors"][0]["cross_validated"]["n_known"] == 24
 
 
 def test_evaluate_and_predict_guess_other_images_by_the_probe_of_the_run(tiny, few_run, tmp_path, monkeypatch):
     monkeypatch.setattr("dbpt.guesses.linear_probe._fit", None)  # nothing is fitted again
     bare = tiny.write("probe-bare", [row | {"attribute": ""} for row in tiny.rows()])
     found, own = dbpt.evaluate(few_run, bare), dbpt.evaluate(few_run)
-    assert found.metrics.pseudo_method == "probe" and own.metrics.pseudo_method == metrics_of(few_run)["pseudo_method"]
-    assert found.metrics.cross_validated == own.metrics.cross_validated
+    assert (
+        found.metrics.guesses.method == "probe"
+        and own.metrics.guesses.method == metrics_of(few_run)["guesses"]["method"]
+    )
+    assert found.metrics.guesses.cross_validations == own.metrics.guesses.cross_validations
     assert own.worst_group_accuracy == dbpt.Result.read(few_run).worst_group_accuracy
     annotated = dbpt.evaluate(few_run, tiny.write("probe-annotated", tiny.rows()))
     assert annotated.metrics.group_kind == "true" and annotated.metrics.pseudo_quality.n == 50
@@ -122,13 +126,13 @@ def test_known_attributes_may_come_from_a_file(tiny, few, few_run, tmp_path):
     bare = tiny.write("probe-bare-2", [row | {"attribute": ""} for row in tiny.rows()])
     known = fit(tiny, tmp_path / "run", bare, **PROBE, pseudo_attributes=str(few))
     assert (known / "classifier.safetensors").read_bytes() == (few_run / "classifier.safetensors").read_bytes()
-    assert metrics_of(known)["pseudo_method"] == "probe (known ones from the file)"
+    assert metrics_of(known)["guesses"]["method"] == "probe (known ones from the file)"
 
 
 def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
     settings = tiny.settings | {"pseudo_method": "probe", "probe_rows": 24}
     result = dbpt.compare(tiny.table, out=tmp_path / "c", methods="dbpt", heads="linear", resample=2, **settings)
-    assert result.metrics.cross_validated[0].n_known == 24
+    assert result.metrics.guesses.cross_validations[0].n_known == 24
     assert "out of fold on 24 known images" in " ".join(str(result).split())
     plan = make_plan(make_config(settings | {"data": str(tiny.table)}), "dbpt", "linear", 1, resample=2)
     stages = Stages([cell.config for cell in plan.cells])
@@ -177,6 +181,6 @@ def test_a_damaged_probe_is_refused(few_run, tmp_path):
 def test_a_probe_of_another_model_can_not_predict(tiny, few, tmp_path):
     labelled = {"label_model": tiny.settings["model"], "label_pretrained": tiny.settings["pretrained"]}
     run = fit(tiny, tmp_path / "run", few, **PROBE, **labelled)
-    assert dbpt.evaluate(run).metrics.cross_validated
+    assert dbpt.evaluate(run).metrics.guesses.cross_validations
     with pytest.raises(InputError, match="--with-attribute: the run's probe reads features of --label-model; use"):
         dbpt.load(run).predict(tiny.images(1), attributes=True)

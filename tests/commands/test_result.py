@@ -6,6 +6,7 @@ import sys
 import pandas
 import pytest
 from comparisons import compare
+from markupsafe import escape
 from runs import said
 
 import dbpt
@@ -44,12 +45,8 @@ def test_a_result_shows_itself_as_text_html_and_in_one_line(results, kind):
     assert repr(result).startswith(f"Result('squares', Row({result.chosen.title}: worst group ")
     assert len(repr(result)) < 100 + len(str(result.folder))
     html = result._repr_html_()
-    assert html.startswith("<p>squares: test split, 32 images<br>groups: true attributes; figures in per cent")
-    assert html.count("<tr>") == 1 + len(result.rows)
-    assert f"<td>{100 * result.worst_group_accuracy:.1f}</td>" in html
+    assert html == f"<pre>{escape(str(result))}</pre>"
     assert set(result.warnings) >= set(said(result.metrics.warnings))
-    assert ("<td>dbpt, prompt</td>" in html) == (kind == "compare")
-    assert html.count("<li>warning: ") == len(result.warnings) > 0
     for warning in result.warnings:
         assert f"warning: {warning}" in " ".join(str(result).split())
 
@@ -59,7 +56,7 @@ def test_names_are_escaped_in_html(tiny, copied):
     content["dataset"] |= {"name": "<b>&", "classes": ["<i>", "disc"]}
     (copied / "metrics.json").write_text(json.dumps(content))
     html = dbpt.Result.read(copied)._repr_html_()
-    assert "&lt;b&gt;&amp;: test" in html and "<th>&lt;i&gt; · meadow</th>" in html
+    assert "&lt;b&gt;&amp;: test" in html and "&lt;i&gt;" in html
     assert "<b>" not in html and "<i>" not in html
 
 
@@ -69,7 +66,7 @@ def test_a_data_frame_has_a_line_for_each_row(results, kind):
     frame = result.to_pandas()
     assert frame["method"].tolist() == [row.method for row in result.rows]
     assert frame["worst_group_accuracy"].tolist() == [row.worst_group_accuracy for row in result.rows]
-    assert frame["disc · lake"].tolist() == [row.groups[3].accuracy for row in result.rows]
+    assert frame["accuracy of disc · lake"].tolist() == [row.groups[3].accuracy for row in result.rows]
     if kind == "compare":
         assert frame["seeds"].tolist() == [len(row.record.seed_repeats) for row in result.rows]
         lead = result.rows[-1].record.difference.figures["worst_group_accuracy"].mean
@@ -125,11 +122,11 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
     [
         (lambda content: content.pop("rows"), "rows: expected a value, found none; the file was changed, run it again"),
         (lambda content: content.update(seeds=["x"]), r"seeds.*: expected an integer .* found"),
-        (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
+        (lambda content: content["guesses"]["factors"][0]["shares"].append(0.5), "its entries don't fit together"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
         (lambda content: content.update(schema_version=1), "written by an older dbpt"),
-        (lambda content: content.update(schema_version=8), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=9), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(copied, change, message):

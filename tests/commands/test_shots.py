@@ -107,7 +107,7 @@ def test_evaluate_on_the_runs_own_data_has_the_drawn_rows_and_the_same_figures(r
     of_fit, found = metrics_of(run), dbpt.evaluate(run)
     metrics = found.metrics
     assert metrics.dataset.counts == of_fit["dataset"]["counts"]
-    assert metrics.pseudo_shares == of_fit["pseudo_shares"]
+    assert metrics.guesses.shares == of_fit["guesses"]["shares"]
     assert found.metrics.rows[0].train.n == 10
     assert found.metrics.rows[0].test.average == of_fit["rows"][-1]["test"]["average"]
     assert "trained on 5 images of each class" in " ".join(str(found).split())

@@ -74,7 +74,7 @@ def test_tensorboard_reads_a_fit_a_resumed_one_and_the_next_one(tiny, tmp_path, 
     scalars, texts = events_of(run)
     is_same(scalars, expected_scalars(run))
     assert math.isclose(scalars["final/dbpt/linear/worst_group_accuracy"][0][1], final("dbpt", run), rel_tol=1e-6)
-    assert "final/zero-shot/worst_group_accuracy" in scalars and "final/dbpt/linear/box - lake" in scalars
+    assert "final/zero-shot/worst_group_accuracy" in scalars and "final/dbpt/linear/accuracy of box - lake" in scalars
     assert texts["page/text_summary"] == str(run / "report.html")
     assert all(f"    {line}" in texts["table/text_summary"] for line in dbpt.Result.read(run).table().splitlines())
     assert "epochs = 3" in texts["settings/text_summary"]

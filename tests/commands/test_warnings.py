@@ -10,7 +10,7 @@ import pytest
 from runs import said
 
 import dbpt
-from dbpt.guesses.trust import FactorGuesses
+from dbpt.guesses.trust import Guesses
 from dbpt.report.findings import doubts_in_words
 from dbpt.storage.typed_json import typed
 
@@ -37,7 +37,8 @@ def times_kept(metrics: dict, text: str) -> int:
 
 def kept(metrics: dict) -> list[str]:
     """Return the warnings of a file of metrics that are not about a row, in words."""
-    doubted = [typed(each, FactorGuesses, Path("metrics.json"), "") for each in metrics["doubted_guesses"]]
+    guesses = typed(metrics["guesses"], Guesses, Path("metrics.json"), "")
+    doubted = guesses.doubted_factors if metrics["relies_on_guesses"] else ()
     return [*said(metrics["warnings"]), *map(doubts_in_words, doubted)]
 
 
@@ -58,7 +59,7 @@ def alike(monkeypatch):
     def ones(_backbone, features, *_, rows=None):
         return np.ones((len(features if rows is None else rows), 2), np.float32)
 
-    monkeypatch.setattr("dbpt.study.embedded.zero_shot_logits", ones)
+    monkeypatch.setattr("dbpt.study.study.zero_shot_logits", ones)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def many_groups(noise, num_classes=7):
     rows = [row(name, evaluated(right, [40] * right.size, num_classes)) for name in RIGHT]
     labels, true = np.divmod(np.repeat(np.arange(right.size), 10), 4)
     quality = pseudo_attribute_quality(true, true, labels, num_classes=num_classes, num_attributes=4)
-    own = {"pseudo_quality": QualityOfSplit(split="training", **vars(quality)), "pseudo_shares": [0.25] * 4}
+    own = {"pseudo_quality": QualityOfSplit(split="training", **vars(quality))}
     metrics = run(rows=rows, warnings=[LONG], dataset=over(classes, attributes), **own)
     entries = history(run())
     for entry in entries:
@@ -144,7 +144,7 @@ def test_the_page_of_the_guesses_says_what_to_look_for_and_what_to_do(noise):
     for text in (
         "What CLIP took for land and for water",
         f"Why the guesses can’t be trusted {NASTY}.",
-        "land25.0 %forest, field",
+        "land62.5 %forest, field",
         "landbird · land: 30 images, 50.0 % of landbird",
         "The 8 least sure",
         "dbpt label 'my runs/birds' --out 'my runs/birds-labels'",

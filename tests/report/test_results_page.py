@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from html_page import Page, bars, curves
-from made_up_guesses import factor_guesses, guesses_of
+from made_up_guesses import guesses_of
 from made_up_results import (
     LONG,
     MISTAKE,
@@ -50,7 +50,7 @@ def test_page_is_self_contained_and_complete():
     for words in (
         "Bias reduced Of the class “waterbird”",
         "Worst-group accuracy rose from 20.0 %",
-        "Test split, 300 images · groups: true attributes · one run, seed 3",
+        "birds: test split, 300 images · groups: true attributes; figures in per cent · one run, seed 3",
         "The moon was full.",
         "11.3 waterbird · land",
         "best epoch: 7",
@@ -100,8 +100,9 @@ def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for(
 
 
 def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
-    doubted = [factor_guesses(values=["land", "water"], doubts=worded("reworded"))]
-    metrics = run(group_kind="pseudo", pseudo_quality=None, doubted_guesses=doubted, warnings=["two"])
+    guesses = guesses_of(values=["land", "water"], doubts=worded("reworded"))
+    own = {"group_kind": "pseudo", "pseudo_quality": None, "relies_on_guesses": True}
+    metrics = run(guesses=guesses, warnings=["two"], **own)
     doubted, two = Summary(metrics).warnings[:2]
     assert doubted.startswith("CLIP's guesses of land / water can't be trusted: reworded; use") and two == "two"
     words = Page(page_of(metrics, [], [])).words
@@ -153,7 +154,7 @@ def test_page_without_history_gallery_truth_or_test_split():
     rows = [row(name, None, evaluated(values, (100, 100, 0, 50))) for name, values in RIGHT.items()]
     page = Page(page_of(run(rows=rows, group_kind="pseudo", pseudo_quality=None), [], []))
     assert page.tags.count("svg") == 1
-    for words in ("no images", "No mistakes to show.", "Validation split, 250 images (no test split"):
+    for words in ("no images", "No mistakes to show.", "birds: validation split, 250 images (no test split"):
         assert words in page.words
     assert "the model itself labelled them and nobody has checked them" in page.words
     assert "belong to it" not in page.words
@@ -236,7 +237,8 @@ def test_the_page_says_everything_in_order():
     words, places = page.words, []
     for text in (
         "birds · comparison of 4 rows",
-        "Better than ERM dbpt raises worst-group accuracy",
+        "Bias reduced Of the class “waterbird”",
+        "Worst-group accuracy rose from 50.0 %",
         "The highest worst-group accuracy",
         "birds: test split, 160 images · groups: true attributes; figures in per cent, mean ± standard deviation",
         "Doubts about the guesses",
@@ -251,7 +253,7 @@ def test_the_page_says_everything_in_order():
         "Accuracy by group",
         "landbird · water4055.060.086.084.0",
         "How CLIP guessed the attribute",
-        "land25.0 %land",
+        "land62.5 %land",
         "dbpt fit X",
         "dbpt label X-run",
         "dbpt guess X",
@@ -284,11 +286,11 @@ def test_the_charts_have_a_bar_with_interval_for_each_row_and_group():
 
 def test_without_attributes_the_groups_are_classes():
     rows = [replace(each, test=of_figures(each.groups[:2])) for each in ROWS]
-    metrics = comparison(rows, pseudo_shares=[])
+    metrics = comparison(rows)
     metrics = replace(metrics, dataset=replace(metrics.dataset, attributes=[]))
-    html = page_of(metrics, guesses=guesses_of())
+    html = page_of(metrics, guesses=guesses_of(provenance="none"))
     words = Page(html).words
-    assert "dbpt raises worst-class accuracy" in words
+    assert "Worst-class accuracy is 75.0 %" in words
     assert "No attribute was named, so the groups are the classes, and the worst group is the worst class." in words
     assert "landbird4055.0" not in words and "waterbird4055.060.086.084.0" in words
     assert "dbpt label" not in words and "dbpt guess" not in words and "How CLIP guessed" not in words

@@ -8,7 +8,9 @@ import pytest
 from html_page import Page, unwrapped
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_guesses import guesses_of
 from made_up_results import (
+    GUESSES,
     RIGHT,
     compared,
     comparison,
@@ -26,7 +28,7 @@ from dbpt.evaluation import Group
 from dbpt.evaluation.of_study import titled
 from dbpt.evaluation.results import FIGURES, FailedTraining, Repeat, Row
 from dbpt.report.summary import Summary
-from dbpt.report.tables import csv_table, results_table
+from dbpt.report.tables import csv_of_lines, results_table, table_lines
 from dbpt.report.text import points, shorten_group
 
 
@@ -106,10 +108,10 @@ def test_table_says_when_groups_are_pseudo():
     assert "smallest pseudo-group" not in unwrapped(table)
     assert table.endswith("CLIP's guesses, proportional: 62 % land, 38 % water")
     assert "warning" not in table
-    doubted = run(group_kind="pseudo", pseudo_quality=None, pseudo_doubts=worded("reworded"))
+    doubted = run(group_kind="pseudo", pseudo_quality=None, guesses=GUESSES)
     assert "(guessed by CLIP), which can't be trusted here; figures" in unwrapped(results_table(doubted))
     assert "which can't be trusted here" in Page(page_of(doubted, [], [])).words
-    from_file = results_table(run(group_kind="pseudo", pseudo_quality=None, pseudo_method="file"))
+    from_file = results_table(run(group_kind="pseudo", pseudo_quality=None, guesses=guesses_of(provenance="file")))
     assert "groups: pseudo attributes (from a file); figures" in from_file
 
 
@@ -204,7 +206,6 @@ COMPARISON = comparison(
     ["c_1", "50%"],
     ["#a|b", "{x}"],
     group_kind="pseudo",
-    pseudo_shares=[0.625, 0.375],
     seeds=[0, 1, 2],
     heads=["prompt", "linear"],
     left_out=["--head prompt with --objective dfr: DFR trains linear only; choose --head linear"],
@@ -333,7 +334,7 @@ def test_one_head_needs_no_column():
 
 
 def test_csv_has_full_digits_and_nothing_where_there_is_nothing():
-    head, *lines = csv.reader(io.StringIO(csv_table(COMPARISON)))
+    head, *lines = csv.reader(io.StringIO(csv_of_lines(table_lines(COMPARISON))))
     first, _, oracle, last = (dict(zip(head, line, strict=True)) for line in lines)
     assert (first["method"], first["head"], first["worst_group_accuracy_mean"]) == ("zero-shot", "", "0.496")
     assert first["worst_group_accuracy_sd"] == first["group_mean_mean"] == first["gap_against_erm_mean"] == ""

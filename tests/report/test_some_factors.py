@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from html_page import Page
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_results import GUESSES, compared, comparison, difference, evaluated, page_of, row, run, worded
+from made_up_results import compared, comparison, difference, evaluated, page_of, row, run, worded
 
 from dbpt.data import SPLITS
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.data_summary import FactorSummary, groups_of_factors
 from dbpt.evaluation.repeats import Evaluated, with_rows
 from dbpt.report.notes import groups_line
-from dbpt.report.summary import judged_factors
 
 STYLE, PLACE = (
     FactorSummary(name="style", values=["photo", "sketch"]),
@@ -31,7 +30,7 @@ def run_of_two(**changes):
         "dbpt": [36, 26, 0, 17, 8, 41] + [24] * 3 + [9] * 3,
     }
     rows = [row(name, evaluated(right, COUNTS)) for name, right in rights.items()]
-    own = {"group_kind": "pseudo", "pseudo_quality": None, "pseudo_shares": [1 / 6] * 6}
+    own = {"group_kind": "pseudo", "pseudo_quality": None}
     return run(rows=rows, dataset={"attributes": names, "factors": [STYLE, PLACE], **counts}, **own | changes)
 
 
@@ -85,19 +84,16 @@ def test_figures_are_those_of_the_kept_factor_as_the_only_attribute(place, size)
 
 
 def test_judged_are_the_trusted_factors_or_all_of_them():
-    pseudo, true = run_of_two(), run_of_two(group_kind="true")
-    assert judged_factors(of_factors([], ["no"]), pseudo) == [0]
-    assert judged_factors(of_factors(["no"], []), pseudo) == [1]
-    assert judged_factors(of_factors([], ["no"]), true) == [0, 1]
-    assert judged_factors(of_factors(["no"], ["no"]), pseudo) == [0, 1]
-    assert judged_factors(GUESSES, pseudo) == [0, 1]
+    pseudo = run_of_two()
+    for doubts, judged in (([], ["no"]), [0]), ((["no"], []), [1]), ((["no"], ["no"]), [0, 1]), (([], []), [0, 1]):
+        assert run_of_two(guesses=of_factors(*doubts)).judged_factors == judged
+    assert run_of_two(guesses=of_factors([], ["no"]), group_kind="true").judged_factors == [0, 1]
     assert run_of_factors(pseudo, [0, 1]) == run_of_factors(pseudo, None)
 
 
 def test_the_doubted_factor_is_named_whatever_its_doubt_says():
-    (doubt,) = worded("reworded", of="place")
-    for pseudo_doubts, words in (([doubt], "place"), ([doubt, replace(doubt, of="style")], "which")):
-        metrics = run_of_two(pseudo_doubts=pseudo_doubts)
+    for doubts, words in (([], ["reworded"]), "place"), ((["reworded"], ["reworded"]), "which"):
+        metrics = run_of_two(guesses=of_factors(*doubts))
         assert groups_line(metrics).endswith(f", {words} can't be trusted here")
 
 
@@ -126,9 +122,9 @@ def test_page_of_a_comparison_has_each_factor_alone_and_judges_by_the_trusted_on
     judged = replace(metrics, rows=clear, dataset=replace(metrics.dataset, factors=factors[:1]))
     doubted = of_factors([], ["no groups"])
     words = Page(page_of(metrics, judged=judged, guesses=doubted)).words.replace("\u00a0", " ")
-    assert "over pseudo groups of style by 20.0 points" in words
+    assert "over pseudo groups of style" in words
     named = replace(judged, dataset=replace(judged.dataset, factors=[replace(factors[0], name="Style")]))
-    assert "accuracy over pseudo groups of Style by" in Page(page_of(metrics, judged=named, guesses=doubted)).words
+    assert "over pseudo groups of Style" in Page(page_of(metrics, judged=named, guesses=doubted)).words
     assert "(place) apart" in words
     assert "By style alone GroupImagesERMdbpt landbird · photo12090.0[81.2, 95.6]80.0[69.4, 88.3] landbird" in words
     assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words

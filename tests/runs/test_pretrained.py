@@ -110,7 +110,7 @@ def test_the_card(tiny_run):
         )
     for text in ("dbpt fit ", "CLIP's guesses, proportional", "50 training, 24 validation, 32 test", "Limits"):
         assert text in card.text
-    assert all(f"Doubted: {doubt}" in card.text for doubt in map(str, metrics.pseudo_doubts))
+    assert all(f"Doubted: {doubt}" in card.text for doubt in map(str, metrics.guesses.doubts))
 
 
 def test_a_run_without_a_card(copied, tmp_path):

@@ -1,8 +1,16 @@
 """Made-up figures of guesses."""
 
+from dataclasses import replace
+
 from dbpt.guesses.trust import FactorGuesses, Guesses
 
 FIGURES = {"mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
+
+
+def doubted(guesses: Guesses, *doubts) -> Guesses:
+    """The guesses with these doubts about the first attribute."""
+    first, *others = guesses.factors
+    return replace(guesses, factors=[replace(first, doubts=list(doubts)), *others])
 
 
 def factor_guesses(**changes) -> FactorGuesses:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
-from made_up_guesses import guesses_of
+from made_up_guesses import doubted, factor_guesses, guesses_of
 
 from dbpt.cautions import Caution
 from dbpt.data import SPLITS
@@ -89,14 +89,13 @@ def run(right=RIGHT, *, warnings=(), rows=None, chosen="dbpt", dataset=None, **c
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
     data = replace(BIRDS, **dataset or {})
     found = Metrics(
-        schema_version=7,
+        schema_version=8,
         dbpt_version="0.1.0",
         dataset=data,
         backbone=BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512, image_precision="bf16"),
         group_kind="true",
         average="plain",
-        pseudo_method="proportional",
-        pseudo_shares=[0.625, 0.375],
+        guesses=guesses_over(data),
         pseudo_quality=QualityOfSplit(split="training", **vars(quality)),
         split=next((split for split in ("test", "val") if any(getattr(each, split) for each in rows)), "train"),
         seeds=[3],
@@ -108,6 +107,15 @@ def run(right=RIGHT, *, warnings=(), rows=None, chosen="dbpt", dataset=None, **c
         warnings=worded(*warnings),
     )
     return replace(found, **changes)
+
+
+def guesses_over(data):
+    """Trusted guesses of the attribute or of the factors of the data set, by words; none without an attribute."""
+    if data.factors:
+        return guesses_of(*(factor_guesses(name=factor.name, values=factor.values) for factor in data.factors))
+    shares = [0.625, 0.375] if len(data.attributes) == 2 else [1 / max(1, len(data.attributes))] * len(data.attributes)
+    provenance = "clusters" if data.clusters else "words" if data.attributes else "none"
+    return guesses_of(values=data.attributes, shares=shares, provenance=provenance)
 
 
 def worded(*sentences, of=""):
@@ -153,7 +161,8 @@ def page_of(
     steps=None,
 ):
     """The page. The first and the chosen row of a run take one image of each class for the next one."""
-    data = metrics.dataset
+    data, guesses = metrics.dataset, guesses or doubted(metrics.guesses, *worded(NASTY))
+    metrics, judged = (each and replace(each, guesses=guesses) for each in (metrics, judged))
     if metrics.saved:
         metrics, one_image = with_difference(metrics, (0.2, 0.5)), np.eye(len(data.classes), dtype=int)
         answers = Answers(
@@ -164,7 +173,7 @@ def page_of(
             has_images=gallery is not None,
         )
     steps = steps or (NextSteps(label="dbpt label RUN --out RUN-labels") if metrics.saved else STEPS)
-    shown, drawn = GuessSheets(guesses or GUESSES, words_of(data), sheets), result_charts(metrics, history)
+    shown, drawn = GuessSheets(guesses, words_of(data), sheets), result_charts(metrics, history)
     return render_results(metrics, judged or metrics, shown, made_by, steps, drawn, answers, gallery)
 
 
@@ -202,8 +211,8 @@ def history(metrics, epochs=10):
     ]
 
 
-GUESSES = guesses_of(shares=[0.25] * 4, doubts=worded(NASTY))
-TRUSTED = guesses_of(shares=[0.25] * 4)
+TRUSTED = guesses_over(BIRDS)
+GUESSES = doubted(TRUSTED, *worded(NASTY))
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)
 
 
@@ -269,8 +278,7 @@ def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land",
     per_group = [40] * (len(classes) * len(attributes))
     data = {"root": "/birds", "classes": list(classes), "attributes": list(attributes)}
     data |= {"counts": dict.fromkeys(SPLITS, per_group), "train_counts_pseudo": per_group}
-    shares = [1 / len(attributes)] * len(attributes)
-    own = {"pseudo_quality": None, "pseudo_shares": shares, "seeds": [0, 1], "saved": None, "split": "test"}
+    own = {"pseudo_quality": None, "seeds": [0, 1], "saved": None, "split": "test"}
     return run(rows=rows, dataset=data, **own | changes)
 
 

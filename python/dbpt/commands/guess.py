@@ -19,6 +19,7 @@ from dbpt.guesses import GuessedFactors, Guesses
 from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
+from dbpt.report.tables import Shown
 from dbpt.settings.config import make_config, refuse_unread, shows_settings
 from dbpt.settings.fields import Command
 from dbpt.settings.keywords import FitSettings
@@ -26,8 +27,8 @@ from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
-from dbpt.study.embedded import configured_backbone, embedded_rows
 from dbpt.study.stages import image_columns, judged_class_words, judged_guesses, log_warnings
+from dbpt.study.study import configured_backbone, embedded_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class GuessedAttributes:
+class GuessedAttributes(Shown):
     """The guesses for the N readable images of a data set. ``str()`` of it is a table of the groups.
 
     Attributes:
@@ -121,9 +122,6 @@ class GuessedAttributes:
             notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
             notes += [f"{factor.name} alone: right for {text.percent(factor.accuracy)} %" for factor in guesses.named]
         return "\n".join([*text.wrapped(lines), "", *text.render_columns(columns), "", *text.wrapped(notes)])
-
-    def __str__(self) -> str:
-        return self.table()
 
     def __repr__(self) -> str:
         shares = zip(self.guesses.values, self.guesses.shares, strict=True)

@@ -8,17 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
 from dbpt.evaluation import Group
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.notes import heading
 from dbpt.report.summary import FactorFigures, Row, Summary
-from dbpt.report.tables import WIDEST, results_table, table_lines
-from dbpt.report.text import interval_text, percent, points
+from dbpt.report.tables import WIDEST, Shown, results_table, table_lines
 from dbpt.runs.run_folder import finished_run, load
 
 if TYPE_CHECKING:
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Result:
+class Result(Shown):
     """Accuracy by group of a run, of its classifier on other data, or of a comparison. ``str()`` of it is the table.
 
     Figures are fractions over the split that the table shows; None means missing.
@@ -66,7 +62,6 @@ class Result:
                 OBJECTIVES.check(str(path), row.objective)
         try:
             result.table()
-            result._repr_html_()
         except InputError:  # not about the file, such as a plugin that can't be imported
             raise
         except (LookupError, TypeError, ValueError):
@@ -152,9 +147,8 @@ class Result:
         """Return the table as a data frame. ``frame.to_latex()`` and ``to_markdown()`` write it for papers.
 
         Returns:
-            A line for each row, with the accuracy of each group in a column. A comparison also has all columns of
-            ``compare.csv``: means, deviations, the numbers of seeds and draws, and the differences to ERM with their
-            intervals.
+            A line for each row, with the columns of ``compare.csv``: figures, deviations, the numbers of seeds and
+            draws, the differences to ERM with their intervals, and the accuracy of each group.
 
         Raises:
             InputError: if pandas, an extra of dbpt, is not installed.
@@ -164,22 +158,7 @@ class Result:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of `to_pandas` as dicts."""
-        lines = list[dict[str, Any]]()
-        for row in self.rows:
-            low, high = row.interval or (None, None)
-            line: dict[str, Any] = {
-                "method": row.method,
-                "head": row.head,
-                "worst_group_accuracy": row.worst_group_accuracy,
-            }
-            line |= {"worst_group_low": low, "worst_group_high": high, "average_accuracy": row.average_accuracy}
-            line |= {f"worst_group_accuracy_{each.name}": each.worst and each.worst.accuracy for each in row.factors}
-            line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
-            lines.append(line)
-        if self.metrics.saved is None:
-            # First the columns of a run, in their order and with their values, then the others of compare.csv.
-            lines = [line | more | line for line, more in zip(lines, table_lines(self.metrics), strict=True)]
-        return lines
+        return table_lines(self.metrics)
 
     def plot(self) -> "Axes":
         """Draw the accuracy of each group; for a comparison, the worst-group accuracy of each row.
@@ -197,27 +176,5 @@ class Result:
 
         return show(next(iter(result_charts(self.metrics).values())))
 
-    def __str__(self) -> str:
-        return self.table()
-
     def __repr__(self) -> str:
         return f"Result({self.metrics.dataset.name!r}, {self.chosen!r}, folder={self.folder and str(self.folder)!r})"
-
-    def _repr_html_(self) -> str:
-        """Return the table as HTML, which notebooks show."""
-        names = self.metrics.dataset.group_names
-        lines = [["", "worst group", "95 % interval", f"{self.metrics.average} average", "gap", *names]]
-        several_heads = len({row.head for row in self.rows} - {None}) > 1
-        for row in self.rows:
-            title = f"{row.title}, {row.head}" if row.head and several_heads else row.title
-            worst = [percent(row.worst_group_accuracy), interval_text(*(row.interval or (None, None)))]
-            groups = [percent(group.accuracy) for group in row.groups]
-            lines.append([title, *worst, percent(row.average_accuracy), points(row.gap), *groups])
-        body = _html([_html(line, "td") for line in lines[1:]], "tr")
-        table = Markup("<table><thead><tr>{}</tr></thead>{}</table>").format(_html(lines[0], "th"), body)
-        below = _html([f"warning: {text}" for text in self.warnings], "li")
-        return Markup("<p>{}</p>{}<ul>{}</ul>").format(Markup("<br>").join(heading(self._summary)), table, below)
-
-
-def _html(texts: Sequence[str], tag: str) -> Markup:
-    return Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(text) for text in texts)

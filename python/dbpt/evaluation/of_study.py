@@ -124,18 +124,6 @@ def metrics_of(
     )
 
 
-def _pseudo_shares(study: Study) -> list[float]:
-    """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
-    if study.pseudo.names is not None:
-        return []
-    factor, *others = study.pseudo.factors
-    if factor.shares is not None and not others:
-        return [float(share) for share in factor.shares]
-    labels = study.pseudo.pseudo_attributes[study.dataset.rows_to_fit]
-    counts = np.bincount(labels[labels >= 0], minlength=study.dataset.num_attributes)
-    return [float(count / max(1, counts.sum())) for count in counts]
-
-
 def _pseudo_quality(study: Study) -> results.QualityOfSplit | None:
     """Return the quality over the training rows, which determine the group weights, else over all rows.
 
@@ -161,6 +149,7 @@ def _pseudo_quality(study: Study) -> results.QualityOfSplit | None:
 
 def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
     """Return the metrics of a training with the settings of ``study`` and ``own`` entries, by default without rows."""
+    assert study.guesses is not None
     dataset, grouping, config = study.dataset, study.reported, study.config
     own_names = grouping.has_words
     factors = dataset.words.factors if own_names else ()
@@ -189,13 +178,10 @@ def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
         backbone=backbone_summary(study.embedded.backbone, study.config),
         group_kind=grouping.kind,
         average=study.average,
-        pseudo_method=study.pseudo.method,
-        pseudo_shares=_pseudo_shares(study),
-        pseudo_doubts=[] if study.guesses is None else study.guesses.doubts,
-        doubted_guesses=list(study.doubted_guesses),
-        class_doubts=list(study.class_doubts),
+        guesses=study.guesses,
+        relies_on_guesses=bool(study.doubted_guesses),
         pseudo_quality=_pseudo_quality(study),
-        cross_validated=[] if study.pseudo.probe is None else list(study.pseudo.probe.figures),
+        class_doubts=list(study.class_doubts),
         split=study.split,
         failed_images=len(study.embedded.failures),
         **values | own,

@@ -11,11 +11,10 @@ from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.evaluation.data_summary import DataSummary
 from dbpt.guesses.base import GroupKind
-from dbpt.guesses.doubts import CrossValidated
-from dbpt.guesses.trust import FactorGuesses
+from dbpt.guesses.trust import FactorGuesses, Guesses
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 OnlyPrompts = Literal["no-attribute", "unnamed", "last", "objective"]
 
 
@@ -163,27 +162,17 @@ class Row:
         return self.shown.groups if self.shown else ()
 
 
-Why = Literal["hedge", "better", "score", "words", "last"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lead:
-    """The mean difference of a candidate to the hedge in a group, and what it must exceed.
-
-    ``is_worse_elsewhere`` if its own worst group is below that of the hedge."""
-
-    name: str
-    mean: float
-    limit: float
-    is_worse_elsewhere: bool
+Why = Literal["hedge", "few", "better", "score", "words", "last"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.fit.choice`.
 
-    ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are those of
-    the rarest group there, 0 if only training has it. ``figure`` is wgp, wga or average."""
+    ``figure`` is wgp, wga or average. ``group`` is the worst one of the hedge in validation, with ``n`` images; None
+    stands for all images. If images are too "few", ``n`` are those of the rarest group, 0 if only training has it. A
+    "better" candidate leads there by ``lead``, the mean difference to the hedge, which had to exceed ``limit``.
+    """
 
     candidates: list[str]
     hedge: str | None
@@ -191,8 +180,8 @@ class Choice:
     figure: str
     group: str | None = None
     n: Count = 0
-    fewest: Count = 0
-    leads: list[Lead] = field(default_factory=list)
+    lead: float | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,10 +241,9 @@ class Metrics:
     """The results of a run or a comparison: ``rows`` with their figures on the images of each split.
 
     Tables show those of ``split``. ``group_kind`` says which attributes define the groups of all figures; ``average``
-    is the one in the tables; ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses.
-    ``doubted_guesses`` are those that they are about, if figures or trainings depend on them. ``class_doubts`` are
-    reasons not to trust the words of the classes. If a probe guessed, ``cross_validated`` has its figures for the
-    attribute, or for each factor. ``draws`` are those of ``--resample``. ``saved`` is None for a comparison.
+    is the one in the tables. ``guesses`` are those of all but the test images, and ``relies_on_guesses`` says that
+    figures or trainings depend on them. ``class_doubts`` are reasons not to trust the words of the classes. ``draws``
+    are those of ``--resample``. ``saved`` is None for a comparison.
     """
 
     schema_version: int
@@ -264,13 +252,10 @@ class Metrics:
     backbone: BackboneSummary
     group_kind: GroupKind
     average: Average
-    pseudo_method: str
-    pseudo_shares: list[Share]
+    guesses: Guesses
+    relies_on_guesses: bool = False
     pseudo_quality: QualityOfSplit | None
-    pseudo_doubts: list[Caution] = field(default_factory=list)
-    doubted_guesses: list[FactorGuesses] = field(default_factory=list)
     class_doubts: list[Caution] = field(default_factory=list)
-    cross_validated: list[CrossValidated] = field(default_factory=list)
     split: Split
     seeds: list[Count]
     draws: list[Count] = field(default_factory=list)
@@ -296,6 +281,22 @@ class Metrics:
         first = self.rows[first_judged([row.method for row in self.rows])]
         alike = [i for i, row in enumerate(self.rows) if (row.method, row.head) == (first.method, first.head)]
         return max(alike, key=lambda i: self.rows[i].validation_score or -1.0)
+
+    @property
+    def doubted_guesses(self) -> Sequence[FactorGuesses]:
+        """The guesses of each attribute that are in doubt, if figures or trainings depend on them."""
+        return self.guesses.doubted_factors if self.relies_on_guesses else ()
+
+    @property
+    def doubted_factors(self) -> list[str]:
+        """The names of the factors whose guesses are doubted; none if the groups are true ones."""
+        return [] if self.group_kind == "true" else [factor.name for factor in self.guesses.named if factor.doubts]
+
+    @property
+    def judged_factors(self) -> list[int]:
+        """The indices of the factors by which a bias is judged: all but the doubted ones, or all if all are."""
+        names = [factor.name for factor in self.dataset.factors]
+        return [i for i, name in enumerate(names) if name not in self.doubted_factors] or list(range(len(names)))
 
     @property
     def repeat(self) -> str:

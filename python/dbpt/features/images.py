@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dbpt.arguments import available_cpus
-from dbpt.data.layouts.image_folder import ENDINGS, files_below
+from dbpt.data.layouts.image_files import ENDINGS, files_below
 from dbpt.data.paths import find_member
 from dbpt.environment import local_size
 from dbpt.errors import InputError, one_line

@@ -1,13 +1,12 @@
 """The lines above and below the table of a run or a comparison: whose groups, which images, how it was computed."""
 
-from collections.abc import Sequence
-
 from dbpt.evaluation.results import FIGURES, Metrics
-from dbpt.groups import SMALL_GROUP, group_name
-from dbpt.guesses.label import METHOD
+from dbpt.groups import group_name
+from dbpt.guesses.base import Provenance
+from dbpt.guesses.trust import FactorGuesses
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.summary import SPLIT_NAMES, Summary, by_factor, named, right_by_factor
-from dbpt.report.text import count_of, cross_validation_text, interval_text, percent, points
+from dbpt.report.summary import SPLIT_NAMES, Summary, named, right_by_factor
+from dbpt.report.text import count_of, cross_validation_text, guesser, interval_text, percent, points
 from dbpt.settings.fields import AUTO, varied_in_words
 from dbpt.settings.sections import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS, TRUE_SELECTIONS
 
@@ -106,16 +105,17 @@ def groups_line(metrics: Metrics) -> str:
         return "groups: classes (no attribute named)"
     if metrics.group_kind == "true":
         return "groups: true attributes"
-    if metrics.dataset.clusters:
-        groups = "groups: clusters within each class (found by the model)"
-    else:
-        guessed = f"guessed by {'a probe' if metrics.cross_validated else 'CLIP'}"
-        groups = f"groups: pseudo attributes ({'from a file' if metrics.pseudo_method == METHOD else guessed})"
-    if not metrics.pseudo_doubts:
+    guesses = metrics.guesses
+    of_others: dict[Provenance, str] = {
+        "clusters": "clusters within each class (found by the model)",
+        "file": "pseudo attributes (from a file)",
+        "probe": "pseudo attributes (guessed by a probe)",
+    }
+    groups = f"groups: {of_others.get(guesses.provenance, 'pseudo attributes (guessed by CLIP)')}"
+    if not guesses.doubts:
         return groups
-    factors = [factor.name for factor in metrics.dataset.factors]
-    doubted = [name for name in factors if name in {doubt.of for doubt in metrics.pseudo_doubts}]
-    return f"{groups}, {'which' if doubted == factors else ' and '.join(doubted)} can't be trusted here"
+    some = metrics.doubted_factors if len(guesses.doubted_factors) < len(guesses.factors) else ["which"]
+    return f"{groups}, {' and '.join(some)} can't be trusted here"
 
 
 def shots_text(metrics: Metrics) -> str:
@@ -166,9 +166,11 @@ def pseudo_note(metrics: Metrics) -> str:
     if not metrics.dataset.has_attributes:
         return "pseudo attributes: none, because no attribute is named"
     quality = metrics.pseudo_quality
-    values = [factor.values for factor in metrics.dataset.factors] or [metrics.dataset.attributes]
-    out_of_fold = map(cross_validation_text, metrics.cross_validated, values)
-    text = "; ".join([f"{_whose(metrics)} {pseudo_text(metrics)}", *out_of_fold])
+    guesses = metrics.guesses
+    out_of_fold = map(cross_validation_text, guesses.cross_validations, (each.values for each in guesses.factors))
+    others: dict[Provenance, str] = {"clusters": "groups:", "file": "attributes from a"}  # "file" is the method's name
+    whose = others.get(guesses.provenance, f"{guesser(guesses.provenance)}'s guesses,")
+    text = "; ".join([f"{whose} {pseudo_text(metrics)}", *out_of_fold])
     if quality is None or quality.smallest_group is None:
         return text
     if len(factors := metrics.dataset.factors) > 1:
@@ -179,15 +181,6 @@ def pseudo_note(metrics: Metrics) -> str:
     right = f"{percent(quality.accuracy)} % are right{cluster_note(metrics)}"
     group = f"smallest pseudo-group ({name}, {count_of(smallest.n, 'image')})"
     return f"{text}; {right}; {group}: precision {percent(smallest.precision)} {interval}"
-
-
-def _whose(metrics: Metrics) -> str:
-    """Return where the pseudo attributes come from, as the beginning of a sentence about them."""
-    if metrics.dataset.clusters is not None:
-        return "groups:"
-    if metrics.pseudo_method == METHOD:
-        return "attributes from a"  # "file" is the name of the method
-    return f"{'the probe' if metrics.cross_validated else 'CLIP'}'s guesses,"
 
 
 def cluster_note(metrics: Metrics) -> str:
@@ -206,18 +199,15 @@ def pseudo_text(metrics: Metrics) -> str:
         known = [value for value in metrics.dataset.clusters.separation if value is not None]
         distinct = f", separation at least {min(known):.2f}" if known else ""
         return f"{len(metrics.dataset.clusters.names[0])} clusters within each class{distinct}"
-    shares = _named(metrics.dataset.attributes, metrics.pseudo_shares)
-    if factors := metrics.dataset.factors:
-        sums = by_factor(factors, metrics.pseudo_shares)
-        named = zip(factors, sums, strict=True)
-        shares = "; ".join(f"{factor.name} {_named(factor.values, of_values)}" for factor, of_values in named)
-    return f"{metrics.pseudo_method}: {shares}"
+    guesses = metrics.guesses
+    shares = [f"{factor.name if guesses.named else ''} {_shares(factor)}".strip() for factor in guesses.factors]
+    return f"{guesses.method}: {'; '.join(shares)}"
 
 
-def _named(names: Sequence[str], shares: Sequence[float]) -> str:
+def _shares(factor: FactorGuesses) -> str:
     """Return ``69 % land, 31 % water``; only shares below 1 % have decimals."""
-    digits = [f"{100 * share:.{0 if share >= 0.01 or not share else 2}f}" for share in shares]
-    return ", ".join(f"{number} % {name}" for name, number in zip(names, digits, strict=True))
+    digits = [f"{100 * share:.{0 if share >= 0.01 or not share else 2}f}" for share in factor.shares]
+    return ", ".join(f"{number} % {name}" for name, number in zip(factor.values, digits, strict=True))
 
 
 ONLY = {
@@ -243,16 +233,15 @@ def choice_note(metrics: Metrics) -> str:
         return f"{saved}; with the last epoch of each candidate, validation chooses nothing{lost}"
     if choice.why in ("score", "words"):
         return f"{saved}: it has the highest {selecting_figure(metrics)[0]} on the validation images{lost}"
-    figure, images = WORST_OF.get(choice.figure, "accuracy"), f"({count_of(choice.n, 'validation image')})"
-    hedge = titles[choice.hedge or ""]
-    if choice.why == "better":
-        lead = next(lead for lead in choice.leads if lead.name == metrics.saved.method)
-        where = f"in the worst group of {hedge}, {choice.group}" if choice.group else "on average"
-        difference = f"{points(lead.mean)} points above that of {hedge}"
-        return f"{saved}: {where} {images}, its {figure} is {difference}; {points(lead.limit)} would be enough"
-    if (rarest := choice.fewest if choice.group else choice.n) < SMALL_GROUP:
+    if choice.why == "few":
         where = "the rarest group of validation" if choice.group else "validation"
-        return f"{saved}: {where} has {count_of(rarest, 'image')}, too few to prefer another candidate"
+        return f"{saved}: {where} has {count_of(choice.n, 'image')}, too few to prefer another candidate"
+    figure, images = WORST_OF.get(choice.figure, "accuracy"), f"({count_of(choice.n, 'validation image')})"
+    if choice.why == "better":
+        hedge = titles[choice.hedge or ""]
+        where = f"in the worst group of {hedge}, {choice.group}" if choice.group else "on average"
+        difference = f"{points(choice.lead)} points above that of {hedge}"
+        return f"{saved}: {where} {images}, its {figure} is {difference}; {points(choice.limit)} would be enough"
     where = f"in its worst group, {choice.group}" if choice.group else "on average"
     return f"{saved}: {where} {images}, no other candidate is clearly better"
 

@@ -19,23 +19,20 @@ from dbpt.report.notes import (
     average_note,
     choice_note,
     cluster_note,
-    groups_line,
     heading,
     how_computed,
     is_varied,
     pseudo_text,
     selected_by,
     selecting_figure,
-    shots_text,
-    split_line,
 )
-from dbpt.report.outcome import Outcome, change_of, outcome_of, second_sentence
+from dbpt.report.outcome import Outcome, leads_of, outcome_of
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake, contact_sheets, group_examples
 from dbpt.report.result_charts import MOST_CURVES, validation_title
 from dbpt.report.sections import Section, section
-from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary, doubted_factors
+from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary
 from dbpt.report.tables import confusion_counts
-from dbpt.report.text import capitalize_first, count_of, guesser, sentence, whose_guesses
+from dbpt.report.text import count_of, guesser, sentence, whose_guesses
 from dbpt.report.verdicts import after_doubts
 from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.study import Study
@@ -100,10 +97,10 @@ def render_results(
         answers: the answers of one or two rows; None without results.
         mistakes: the mistakes of the chosen row of a run in its worst group; None without images.
     """
-    data, guesses, is_run = metrics.dataset, sheets.guesses, metrics.saved is not None
+    data, guesses, is_run = metrics.dataset, metrics.guesses, metrics.saved is not None
     kind, name, file = ("fit", "report", "metrics.json") if is_run else ("compare", "comparison", "compare.csv")
     summary, of_judged = Summary(metrics), Summary(judged)
-    outcome, doubted = outcome_of(of_judged, guesses), doubted_factors(guesses, metrics)
+    outcome, doubted = outcome_of(of_judged), metrics.doubted_factors
     chosen, tabled = summary.chosen, sections.tabled(summary.chosen)
     parts = [
         sections.doubts(guesses, metrics.group_kind, is_untrusted=outcome.kind == "untrusted", is_trained=is_run),
@@ -180,16 +177,13 @@ def _rows(summary: Summary, doubted: Sequence[str], chart: Chart | None) -> Sect
 def _head(summary: Summary, judged: Summary, outcome: Outcome) -> Section:
     """Return the head of the page; its sentences are about the ``judged`` factors."""
     metrics = summary.metrics
-    leads: list[str | Section]
+    eyebrow, below = metrics.dataset.name, heading(summary)
+    leads = [] if outcome.kind == "nothing-to-compare" else leads_of(judged)
     if metrics.saved is None:
-        eyebrow = f"{metrics.dataset.name} · comparison of {count_of(len(summary.rows), 'row')}"
-        leads, below = [second_sentence(judged)], heading(summary)
+        eyebrow += f" · comparison of {count_of(len(summary.rows), 'row')}"
     else:
-        eyebrow = metrics.dataset.name
-        leads = [] if outcome.kind == "nothing-to-compare" else [change_of(judged)]
-        leads += [sentence(choice_note(metrics))] if metrics.saved.choice else []
-        below = [capitalize_first(split_line(summary)) + shots_text(metrics), groups_line(metrics)]
         below.append(f"one run, seed {metrics.seeds[0]}")
+        leads += [sentence(choice_note(metrics))] if metrics.saved.choice else []
     first = after_doubts(metrics.class_doubts, outcome.sentence)
     badge = (outcome.kind, outcome.title)
     return sections.headline(eyebrow, badge, first, section("line", text=" · ".join(below)), leads)

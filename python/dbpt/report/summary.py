@@ -11,7 +11,6 @@ from dbpt.evaluation import Group, results
 from dbpt.evaluation.accuracy import merged_groups, worst_first
 from dbpt.evaluation.data_summary import FactorSummary, groups_of_factors
 from dbpt.evaluation.results import Metrics
-from dbpt.guesses.trust import Guesses
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.text import count, percent
 
@@ -47,23 +46,6 @@ def factor_figures(metrics: Metrics, of_row: Sequence[Group], average: float | N
         gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
         figures.append(FactorFigures(factor.name, groups, worst, gap))
     return figures
-
-
-def doubted_factors(guesses: Guesses, metrics: Metrics) -> list[str]:
-    """Return the names of the factors whose guesses are doubted; none if the groups are true ones."""
-    return [] if metrics.group_kind == "true" else [factor.name for factor in guesses.named if factor.doubts]
-
-
-def judged_factors(guesses: Guesses, metrics: Metrics) -> list[int]:
-    """Return the indices of the factors by which a bias is judged: all but the doubted ones, or all if all are."""
-    doubted, names = doubted_factors(guesses, metrics), [factor.name for factor in metrics.dataset.factors]
-    return [i for i, name in enumerate(names) if name not in doubted] or list(range(len(names)))
-
-
-def by_factor(factors: Sequence[FactorSummary], values: Sequence[float]) -> list[list[float]]:
-    """Return the sums over the combinations (A,) that have each value, a list for each factor."""
-    table, axes = np.reshape(values, [len(factor.values) for factor in factors]), range(len(factors))
-    return [table.sum(axis=tuple(other for other in axes if other != i)).tolist() for i in axes]
 
 
 def right_by_factor(factors: Sequence[FactorSummary], confusion: Sequence[Sequence[int]]) -> list[float | None]:
@@ -102,6 +84,11 @@ class Row:
     def head(self) -> str | None:
         """The head that was trained."""
         return self.record.head
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds whose results the figures are means of."""
+        return [repeat.seed for repeat in self.record.seed_repeats]
 
     @property
     def title(self) -> str:

@@ -1,17 +1,19 @@
-"""Tables as text and CSV: results and confusions."""
+"""Tables as text and CSV: results and confusions; `Shown`, the base of what commands return."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt.data.tables import csv_text
 from dbpt.evaluation.results import FIGURES, FigureDifference, Metrics
 from dbpt.report import text
 from dbpt.report.notes import heading, is_varied, notes
-from dbpt.report.summary import AVERAGES, Row, Summary, factor_figures, group_size
+from dbpt.report.summary import AVERAGES, Row, Summary, group_size
 
 WIDEST = 110
 
@@ -144,43 +146,63 @@ def _factor_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def table_lines(metrics: Metrics) -> list[dict[str, object]]:
-    """Return all figures of each row but its groups, by column, as fractions with full digits; None if missing."""
-    lines, rows = [], metrics.rows
-    for row in rows:
-        line: dict[str, object] = {"method": row.method, "head": row.head or ""}
-        line |= {name: row.varied.get(name) for name in dict.fromkeys(name for row in rows for name in row.varied)}
-        line |= {"seeds": len(row.seed_repeats), "draws": len(row.draw_repeats)}
+def table_lines(metrics: Metrics) -> list[dict[str, Any]]:
+    """Return a line for each row, by column: fractions with full digits; None if missing.
+
+    The first figures are those of the table of a run. All means and deviations follow, the differences to ERM with
+    their intervals, and the accuracy of each group.
+    """
+    lines, groups = list[dict[str, Any]](), [f"accuracy of {name}" for name in metrics.dataset.group_names]
+    varied = dict.fromkeys(name for row in metrics.rows for name in row.varied)
+    for row in Summary(metrics).rows:
+        record, (low, high) = row.record, row.interval or (None, None)
+        line: dict[str, Any] = {"method": row.method, "head": row.head}
+        line |= {name: record.varied.get(name) for name in varied}
+        line |= {"seeds": len(record.seed_repeats), "draws": len(record.draw_repeats)}
         if is_varied(metrics):
-            spread = row.deviations["validation_score"]
-            line |= {"validation_score_mean": row.validation_score, "validation_score_sd": spread}
+            spread = record.deviations["validation_score"]
+            line |= {"validation_score_mean": record.validation_score, "validation_score_sd": spread}
+        line |= {"worst_group_accuracy": row.worst_group_accuracy, "worst_group_low": low, "worst_group_high": high}
+        line |= {"average_accuracy": row.average_accuracy, "gap": row.gap}
+        if len(metrics.dataset.factors) > 1:
+            worst = {factor.name: factor.worst and factor.worst.accuracy for factor in row.factors}
+            line |= {f"worst_group_accuracy_{each.name}": worst.get(each.name) for each in metrics.dataset.factors}
         for name in FIGURES:
-            line |= {f"{name}_mean": row.figure(name), f"{name}_sd": row.deviations[name]}
+            line |= {f"{name}_mean": record.figure(name), f"{name}_sd": record.deviations.get(name)}
+        difference = record.difference
         for name in FIGURES:
-            figure = row.difference.figures[name] if row.difference else FigureDifference()
+            figure = difference.figures[name] if difference else FigureDifference()
             line[f"{name}_against_erm_mean"] = figure.mean
             for over, interval in (("seeds", figure.over_seeds), ("draws", figure.over_draws)):
                 line |= _bounds(f"{name}_against_erm_{over}", interval)
-        over_images = row.difference.over_images if row.difference else None
-        line |= _bounds("worst_group_accuracy_against_erm_images", over_images)
-        by_factor = factor_figures(metrics, () if row.groups_differ else row.groups)
-        worst = {factor.name: factor.worst and factor.worst.accuracy for factor in by_factor}
-        if len(metrics.dataset.factors) > 1:
-            line |= {f"worst_group_accuracy_{each.name}": worst.get(each.name) for each in metrics.dataset.factors}
-        lines.append(line)
+        line |= _bounds("worst_group_accuracy_against_erm_images", difference.over_images if difference else None)
+        accuracies = [group.accuracy for group in row.groups] or [None] * len(groups)
+        lines.append(line | dict(zip(groups, accuracies, strict=True)))
     return lines
 
 
-def _bounds(name: str, interval: tuple[float, float] | None) -> dict[str, object]:
+def _bounds(name: str, interval: tuple[float, float] | None) -> dict[str, Any]:
     return dict(zip((f"{name}_low", f"{name}_high"), interval or (None, None), strict=True))
 
 
-def csv_table(metrics: Metrics) -> str:
-    """Return `table_lines` and the accuracy of each group as CSV."""
-    groups, lines = metrics.dataset.group_names, table_lines(metrics)
-    of_groups = [[entry.accuracy for entry in row.groups] or [None] * len(groups) for row in metrics.rows]
-    table = ([*line.values(), *means] for line, means in zip(lines, of_groups, strict=True))
-    return csv_text([[*lines[0], *(f"accuracy of {name}" for name in groups)], *table])
+def csv_of_lines(lines: Sequence[Mapping[str, object]]) -> str:
+    """Return lines, one or more with the same columns, as CSV."""
+    return csv_text([list(lines[0]), *(line.values() for line in lines)])
+
+
+class Shown(ABC):
+    """A result that shows itself as its table, in text and in notebooks."""
+
+    @abstractmethod
+    def table(self) -> str:
+        """Return the table as text, without a final newline."""
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, which notebooks show."""
+        return Markup("<pre>{}</pre>").format(self.table())
 
 
 MOST_CLASSES = 12

@@ -115,7 +115,7 @@ def test_the_two_commands_refit_with_labels_by_hand_and_guess_the_others(tiny, l
     assert after == before | told and after != before
     metrics = metrics_of(run.with_name("run-refit"))
     assert (metrics["group_kind"], metrics["pseudo_quality"]) == ("pseudo", None)
-    assert metrics["pseudo_method"].startswith("proportional (known ones from the ")
+    assert metrics["guesses"]["method"].startswith("proportional (known ones from the ")
 
 
 def test_known_attributes_count_only_if_asked_for(tiny, tmp_path):
@@ -136,7 +136,7 @@ def test_known_attributes_count_only_if_asked_for(tiny, tmp_path):
     assert "known for some images are kept, and not guessed" in page and "have no influence" not in page
     assert dbpt.evaluate(kept).worst_group_accuracy == metrics_of(kept)["rows"][-1]["test"]["worst_group_accuracy"]
     none = tiny.write("known-none", [row | {"attribute": ""} for row in rows])
-    assert dbpt.evaluate(kept, none).to_dict()["pseudo_method"] == "proportional"
+    assert dbpt.evaluate(kept, none).to_dict()["guesses"]["method"] == "proportional"
 
 
 def test_a_file_has_priority_and_its_unknown_rows_are_guessed(tiny, tmp_path):

@@ -15,7 +15,7 @@ from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.result import Audit, audit_figures, render_audit
 from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike
-from dbpt.data.tables import csv_of_columns, csv_text
+from dbpt.data.tables import csv_of_columns
 from dbpt.evaluation import GroupMetrics, gap_interval
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
@@ -27,7 +27,7 @@ from dbpt.guesses.grouping import Grouping
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import advice_of
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
-from dbpt.report.tables import confusion_counts
+from dbpt.report.tables import confusion_counts, csv_of_lines
 from dbpt.report.text import setting_texts
 from dbpt.report.verdicts import with_sentences
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
@@ -264,7 +264,7 @@ def _write(
     write_json(out / "audit.json", asdict(result.figures))
     for name, rows in (("groups.csv", result.group_rows()), ("factors.csv", result.factor_rows())):
         if rows:
-            write_atomically(out / name, csv_text([list(rows[0]), *(row.values() for row in rows)]))
+            write_atomically(out / name, csv_of_lines(rows))
     write_atomically(out / "images.csv", csv_of_columns(result.images))
     write_figures(out, charts)
     write_atomically(out / "audit.html", page)

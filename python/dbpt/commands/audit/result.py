@@ -22,6 +22,7 @@ from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
 from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Mistake
 from dbpt.report.sections import section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES
+from dbpt.report.tables import Shown
 from dbpt.report.text import in_words, sentence
 from dbpt.report.verdicts import after_doubts
 
@@ -56,7 +57,7 @@ MOST_GROUPS_PRINTED = 20
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Audit:
+class Audit(Shown):
     """The audit of a classifier. ``str()`` of it is the table, ``verdict.sentence`` the result in one short sentence.
 
     Attributes:
@@ -215,9 +216,6 @@ class Audit:
             notes.append(f"combinations say nothing about {' and '.join(untrusted)}, whose values may be wrong")
         lines += [*_group_table(self.groups, marked, "groups.csv"), "", *text.wrapped(notes), ""]
         return "\n".join([*lines, *text.wrapped([str(figures.verdict)])])
-
-    def __str__(self) -> str:
-        return self.table()
 
     def __repr__(self) -> str:
         return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={self.folder and str(self.folder)!r})"

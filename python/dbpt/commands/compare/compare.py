@@ -14,8 +14,14 @@ from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.compare import plan as planning
-from dbpt.commands.compare.cells import Stages, cell_classifier, read_result, result_path
-from dbpt.commands.compare.jobs import attempt, run_in_processes
+from dbpt.commands.compare.cells import (
+    Stages,
+    attempt,
+    cell_classifier,
+    read_result,
+    result_path,
+    run_in_processes,
+)
 from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
@@ -38,8 +44,7 @@ from dbpt.report.results_page import (
     render_results,
     write_guesses,
 )
-from dbpt.report.summary import judged_factors
-from dbpt.report.tables import csv_table
+from dbpt.report.tables import csv_of_lines, table_lines
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
@@ -226,12 +231,12 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     of_groups = metrics_of_plan(plan, study, failures, list(warnings))
     metrics = with_rows(of_groups, of_rows)
     write_json(out / "compare.json", asdict(metrics))
-    write_atomically(out / "compare.csv", csv_table(metrics))
+    write_atomically(out / "compare.csv", csv_of_lines(table_lines(metrics)))
     heads = {"Methods": ", ".join(methods), "Heads": ", ".join(plan.heads)}
     made_by = made_by_words(
         study, metrics, sheets, command_of(out, asked, plan), heads | setting_texts(plan.config, SETTINGS)
     )
-    judged = with_rows(of_groups, of_rows, judged_factors(guesses, metrics))
+    judged = with_rows(of_groups, of_rows, metrics.judged_factors)
     if plan.vary:
         steps = next_steps(out, asked, plan, plan.rows[metrics.chosen])
     charts = result_charts(metrics)

@@ -16,7 +16,6 @@ from dbpt.clip import zero_shot_weights
 from dbpt.commands.discover.result import MOST_SHOWN, SCHEMA_VERSION, Discovery, DiscoveryFigures, render_discovery
 from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
-from dbpt.data.tables import csv_text
 from dbpt.evaluation.audit import TriedFamily
 from dbpt.evaluation.findings import images_to_search, stronger_alike, tried_family
 from dbpt.evaluation.of_study import backbone_summary
@@ -26,6 +25,7 @@ from dbpt.guesses.catalogue import embed_families, read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words
 from dbpt.report.pictures import GroupExamples, group_examples
+from dbpt.report.tables import csv_of_lines
 from dbpt.report.text import setting_texts
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
@@ -224,7 +224,6 @@ def _write(out: Path, discovery: Discovery, page: str, config: FitConfig, *, ove
     """Write the files of the held folder ``out``."""
     DISCOVERY_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
     write_json(out / "discover.json", asdict(discovery.figures))
-    rows = discovery.family_rows()  # a catalogue has at least one family
-    write_atomically(out / "families.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
+    write_atomically(out / "families.csv", csv_of_lines(discovery.family_rows()))
     write_atomically(out / "discover.html", page)
     DISCOVERY_FOLDER.finish(out, {}, config)

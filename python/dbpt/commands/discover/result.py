@@ -17,6 +17,7 @@ from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WOR
 from dbpt.report import sections, text
 from dbpt.report.pictures import GroupExamples
 from dbpt.report.sections import section
+from dbpt.report.tables import Shown
 from dbpt.storage.typed_json import Count
 
 SCHEMA_VERSION = 6
@@ -80,7 +81,7 @@ ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Discovery:
+class Discovery(Shown):
     """The result of a search for attributes. ``str()`` of it is the table.
 
     Attributes:
@@ -142,9 +143,6 @@ class Discovery:
         if figures.fit_command:
             lines.append(figures.fit_command)
         return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.table()
 
     def __repr__(self) -> str:
         names = [family.name for family in self.proposed]

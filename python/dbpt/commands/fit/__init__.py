@@ -42,17 +42,15 @@ from dbpt.report.results_page import (
     render_results,
     write_guesses,
 )
-from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
-from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
+from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_clusters, write_probe
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO, Command
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import with_data
-from dbpt.study.embedded import write_clusters
 from dbpt.study.stages import image_columns, log_warnings, prepare
 from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks
@@ -267,7 +265,7 @@ def write_results(
     config = study.config
     page = render_results(
         metrics,
-        with_rows(of_groups, of_rows, judged_factors(sheets.guesses, metrics)),
+        with_rows(of_groups, of_rows, metrics.judged_factors),
         sheets,
         made_by_words(
             study, metrics, sheets, command, setting_texts(config.resolved(), (each.name for each in fields(config)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
-from dbpt.evaluation.results import Choice, Lead, Row
+from dbpt.evaluation.results import Choice, Row
 from dbpt.groups import SMALL_GROUP
 from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
@@ -79,26 +79,22 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
         return best, replace(choice, why="words" if lost else "score")
     worst = int(np.nanargmin(means[hedge]))
     members = groups == worst
-    leads = []
-    for name in names:
-        if name != hedge:
-            mean, limit = _lead((values[name] - values[hedge])[members])
-            is_worse = bool(np.nanmin(means[name]) <= np.nanmin(means[hedge]))
-            leads.append(Lead(name=name, mean=mean, limit=limit, is_worse_elsewhere=is_worse))
+    choice = replace(choice, why="hedge", group=grouping.names[worst] if by_group else None, n=int(members.sum()))
     in_val, in_training = grouping.counts(study.rows("val")), grouping.counts(study.rows("train"))
-    fewest = int(in_val[(in_val > 0) | (in_training > 0)].min(initial=len(labels)))
-    # What few rows of a group say is chance. A rival that leads elsewhere may be bad there without anybody seeing it.
-    can_tell = (fewest if by_group else len(labels)) >= SMALL_GROUP
-    ahead = [lead for lead in leads if can_tell and lead.mean > lead.limit and not lead.is_worse_elsewhere]
-    best = max(ahead, key=lambda lead: lead.mean - lead.limit).name if ahead else hedge
-    return best, replace(
-        choice,
-        why="better" if ahead else "hedge",
-        group=grouping.names[worst] if by_group else None,
-        n=int(members.sum()),
-        fewest=fewest,
-        leads=leads,
-    )
+    fewest = int(in_val[(in_val > 0) | (in_training > 0)].min(initial=len(labels))) if by_group else len(labels)
+    if fewest < SMALL_GROUP:  # what few rows of a group say is chance
+        return hedge, replace(choice, why="few", n=fewest)
+    leads = {name: _lead((values[name] - values[hedge])[members]) for name in names if name != hedge}
+    # A rival that leads there may be worse in another group.
+    ahead = {
+        name: (lead, limit)
+        for name, (lead, limit) in leads.items()
+        if lead > limit and np.nanmin(means[name]) > np.nanmin(means[hedge])
+    }
+    if not ahead:
+        return hedge, choice
+    best = max(ahead, key=lambda name: ahead[name][0] - ahead[name][1])
+    return best, replace(choice, why="better", lead=ahead[best][0], limit=ahead[best][1])
 
 
 WORD_DOUBTS = {"sentences", "spread", "other words"}

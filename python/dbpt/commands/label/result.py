@@ -9,6 +9,7 @@ from dbpt.commands.label.estimates import Estimate
 from dbpt.groups import SMALL_GROUP
 from dbpt.report import text
 from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.tables import Shown
 
 MANY_UNSURE = 0.05
 """From this share of the answers on, those that a person could not give are warned of."""
@@ -87,7 +88,7 @@ class StrataCounts:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Judged(JudgedFigures):
+class Judged(JudgedFigures, Shown):
     """The result of `judge_labels`, and the content of ``judged.json``. ``str()`` of it is the tables.
 
     Attributes:
@@ -147,9 +148,6 @@ class Judged(JudgedFigures):
             *(f"warning: {warning}" for warning in self.warnings),
         ]
         return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.table()
 
     def __repr__(self) -> str:
         return f"Judged({self.dataset.name!r}, {self.split!r}, n_labelled={self.n_labelled})"
