@@ -137,6 +137,8 @@ def embedded_rows(
     config: FitConfig,
     known: GuessedFactors | None,
     clusters: ClassClusters | None = None,
+    *,
+    measure: bool = False,
 ) -> Embedded:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
@@ -146,13 +148,14 @@ def embedded_rows(
         config: the settings. Attributes below their ``min_confidence`` become unknown.
         known: the known attributes of ``dataset``.
         clusters: the clusters of a run; None finds clusters, if ``config`` asks for them.
+        measure: whether to measure images too that are decoded for ``backbone``.
     """
     labeller = backbone
     if config.label_backbone is not None:
         labeller = configured_backbone(config, config.label_backbone | {"image_precision": backbone.image_precision})
     for clip in (backbone, labeller):
         clip.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable, features, failures = embed_dataset(dataset, backbone, config)
+    readable, features, failures = embed_dataset(dataset, backbone, config, measure=measure)
     rows, label_features = _rows_without(failures, len(dataset)), features
     if labeller is not backbone:
         logger.info(f"features for the pseudo attributes, of {config.label_model}:")
@@ -191,9 +194,12 @@ def _rows_without(failures: Sequence[Failure], num_rows: int) -> NDArray[np.int6
 
 
 def embed_dataset(
-    dataset: Dataset, backbone: Backbone, config: FitConfig
+    dataset: Dataset, backbone: Backbone, config: FitConfig, *, measure: bool = False
 ) -> tuple[Dataset, StoredFeatures, tuple[Failure, ...]]:
-    """Return the readable rows of the data set and their features, or all rows with precomputed features."""
+    """Return the readable rows of the data set and their features, or all rows with precomputed features.
+
+    With ``measure``, images that are decoded here are measured too, so that `measure_files` needn't decode them again.
+    """
     if config.embeddings is not None:
         model = backbone.spec["model"]
         features = open_precomputed_features(Path(config.embeddings), dataset, backbone.embed_dim, model)
@@ -201,7 +207,9 @@ def embed_dataset(
         logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
         return dataset, features, ()
     folder = config.cache_dir / "features"
-    embedded = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
+    embedded = EmbeddedFiles(
+        backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures, measure=measure
+    )
     recomputed = embedded.complete(batch_size=config.embed_batch_size)
     features, failures = embedded.features(), embedded.failures()
     done = f"{len(dataset)} images, {recomputed} embedded now, {len(failures)} unreadable"
