@@ -39,7 +39,7 @@ def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_n
         name=family.name,
         finding=finding,
         names=kept.names,
-        attributes=list(entries_of(kept.attributes, family.name)),
+        attributes=list(entries_of(kept.attributes, family.name)) if score.of.source == "words" else [],
         attribute_template=list(family.templates),
         explained=None if explained is None else explained.errors,
         q_value=None if explained is None else explained.q_value,
