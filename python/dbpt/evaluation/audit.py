@@ -7,9 +7,8 @@ from typing import Literal
 
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average
-from dbpt.evaluation.accuracy import Group, GroupMetrics
+from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.data_summary import ClustersSummary
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.guesses.base import GroupKind
@@ -46,22 +45,16 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditedData:
+class AuditedData(GroupedData):
     """The audited images: those of ``split`` (``all`` is every split), with a known label.
 
-    Groups over ``clusters`` have no ``attributes``. ``is_divided`` is False for data without splits, whose images are
+    ``is_divided`` is False for data without splits, whose images are
     all in the training split. ``search`` is the one that chose the attribute, if any did.
     """
 
-    name: str
-    root: str
     split: Literal["train", "val", "test", "all"]
     n: Count
     failed_images: Count
-    classes: list[str]
-    attributes: list[str]
-    notes: list[str]
-    clusters: ClustersSummary | None = None
     is_divided: bool = True
     search: Search | None = None
 
@@ -69,13 +62,6 @@ class AuditedData:
     def is_searched(self) -> bool:
         """True if a search chose the attribute on the audited images, so that p-values are too small."""
         return self.search is not None and self.search.on_audited
-
-    @property
-    def groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a."""
-        if self.clusters is not None and not self.attributes:
-            return self.clusters.groups(self.classes)
-        return [(y, a) for y in self.classes for a in self.attributes]
 
 
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]

@@ -15,8 +15,8 @@ from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
+from dbpt.evaluation.accuracy import ClustersSummary
 from dbpt.evaluation.audit import AuditedData, Search
-from dbpt.evaluation.data_summary import ClustersSummary
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.ids import first_of_unit
