@@ -176,25 +176,36 @@ class NextStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditFigures:
+class SubjectFigures:
+    """What the files of audits and searches have in common: the images, whose predictions of them, and the command.
+
+    ``settings`` are names and values for the report.
+    """
+
+    schema_version: int
+    dbpt_version: str
+    data: AuditedData
+    backbone: BackboneSummary
+    predictions_by: PredictionsBy
+    predictions_from: str
+    warnings: list[Caution]
+    command: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFigures(SubjectFigures):
     """The content of ``audit.json``.
 
     ``group_kind`` says which attributes define the groups, and ``metrics`` are those of a run, without empty groups.
     ``confusion`` has for each true class the images that are taken for each class, without zeros. ``average`` is the
     one in the tables; ``gap_low`` and ``gap_high`` are the interval of its gap. ``cramers_v`` is the association of
     class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the training
-    images. ``keeps_known`` says that only unknown attributes were guessed. ``settings`` are names and values for the
-    report.
+    images. ``keeps_known`` says that only unknown attributes were guessed.
     ``factors`` is empty with a single attribute; else all other figures are about their combinations.
     """
 
-    schema_version: int
-    dbpt_version: str
     verdict: Verdict
-    data: AuditedData
-    backbone: BackboneSummary
-    predictions_by: PredictionsBy
-    predictions_from: str
     group_kind: GroupKind
     average: Average
     metrics: GroupMetrics
@@ -205,13 +216,10 @@ class AuditFigures:
     training_cramers_v: float | None
     explained: ExplainedErrors | None
     guesses: Guesses
-    warnings: list[Caution]
     words: dict[str, list[str]]
     templates: list[str]
     attribute_templates: list[str]
-    command: str
     next_step: NextStep
-    settings: dict[str, str]
     factors: list[AuditedFactor] = field(default_factory=list)
     keeps_known: bool = False
 

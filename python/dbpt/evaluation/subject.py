@@ -11,12 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
 from dbpt.evaluation.accuracy import ClustersSummary
 from dbpt.evaluation.audit import AuditedData, Search
+from dbpt.evaluation.of_study import backbone_summary
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.ids import first_of_unit
@@ -321,12 +323,15 @@ def _embedded_images(
     return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "logged": logged}, kept
 
 
-def audited_data(
-    subject: Subject, attributes: Sequence[str] = (), clusters: ClustersSummary | None = None
-) -> AuditedData:
-    """Return the images of ``subject``, with the ``attributes`` or ``clusters`` that their groups are over."""
+def figures_of_subject(
+    subject: Subject, command: str, attributes: Sequence[str] = (), clusters: ClustersSummary | None = None
+) -> dict[str, Any]:
+    """Return the `SubjectFigures` of a ``command`` by name, but for version, warnings and settings.
+
+    Groups are over the ``attributes`` or ``clusters``.
+    """
     dataset = subject.dataset
-    return AuditedData(
+    data = AuditedData(
         name=dataset.name,
         root=str(dataset.root),
         split=cast(Any, subject.split),
@@ -339,3 +344,11 @@ def audited_data(
         search=subject.search,
         is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
     )
+    return {
+        "dbpt_version": __version__,
+        "data": data,
+        "backbone": backbone_summary(subject.embedded.backbone, subject.config),
+        "predictions_by": subject.by,
+        "predictions_from": subject.title,
+        "command": command,
+    }

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import __version__
 from dbpt.cautions import Caution
 from dbpt.clip import zero_shot_weights
 from dbpt.commands.discover.result import MOST_SHOWN, SCHEMA_VERSION, Discovery, DiscoveryFigures, render_discovery
@@ -18,9 +17,8 @@ from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
 from dbpt.evaluation.audit import TriedFamily
 from dbpt.evaluation.findings import images_to_search, stronger_alike, tried_family
-from dbpt.evaluation.of_study import backbone_summary
 from dbpt.evaluation.scoring import Images, Score, guess_families, score_families
-from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, audited_data, opened_subject
+from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
 from dbpt.guesses.catalogue import embed_families, read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words
@@ -132,21 +130,16 @@ def _figures(
     errors = int((~right).sum())
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
-        dbpt_version=__version__,
         verdict=families_in_words(families, WHO.get(subject.by, subject.title), errors, len(images.labels)),
-        data=audited_data(subject),
-        backbone=backbone_summary(subject.embedded.backbone, subject.config),
-        predictions_by=subject.by,
-        predictions_from=subject.title,
         errors=errors,
         catalogue=catalogue,
         families=families,
         warnings=[*_class_doubts(subject, images, scores), *subject.logged],
-        command=command,
         check_command=check,
         audit_command=audit,
         fit_command=fit,
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
+        **figures_of_subject(subject, command),
     )
 
 

@@ -7,11 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.cautions import Caution, short_of
+from dbpt.cautions import short_of
 from dbpt.data.loading import import_pandas
 from dbpt.evaluation import ExplainedErrors, Group
-from dbpt.evaluation.audit import AuditedData, TriedFamily
-from dbpt.evaluation.results import BackboneSummary, PredictionsBy
+from dbpt.evaluation.audit import SubjectFigures, TriedFamily
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
 from dbpt.report import sections, text
@@ -24,7 +23,7 @@ SCHEMA_VERSION = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscoveryFigures:
+class DiscoveryFigures(SubjectFigures):
     """The content of ``discover.json``.
 
     ``families`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
@@ -33,22 +32,13 @@ class DiscoveryFigures:
     that may be the class.
     """
 
-    schema_version: int
-    dbpt_version: str
     verdict: str
-    data: AuditedData
-    backbone: BackboneSummary
-    predictions_by: PredictionsBy
-    predictions_from: str
     errors: Count
     catalogue: str | None
     families: list[TriedFamily]
-    warnings: list[Caution]
-    command: str
     check_command: str | None
     audit_command: str | None
     fit_command: str | None
-    settings: dict[str, str]
 
     @property
     def proposed(self) -> list[TriedFamily]:
@@ -255,7 +245,7 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
         sections.warnings(figures.warnings),
         section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
         look if shown else None,
-        sections.next_step_section("discover", figures=figures),
+        section("next", "Next step", kind="discover", figures=figures),
         section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
         sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
     ]
