@@ -33,7 +33,7 @@ from dbpt.evaluation.scoring import LARGEST_Q, SMALLEST_DIFFERENCE, Images, Scor
 from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import open_dataset
-from dbpt.study.embedded import embed_dataset
+from dbpt.study.study import embed_dataset
 
 TRUE = {
     "waterbirds": {"land-or-water", "landscape", "ground", "behind-the-object"},

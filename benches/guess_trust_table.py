@@ -26,7 +26,7 @@ from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import open_dataset
-from dbpt.study.embedded import embed_dataset
+from dbpt.study.study import embed_dataset
 
 DEMOS = {
     "waterbirds": ["land=land background|forest|grass|field", "water=water background|ocean|water|sea|lake"],

@@ -25,7 +25,7 @@ from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import open_dataset
-from dbpt.study.embedded import embed_dataset
+from dbpt.study.study import embed_dataset
 
 CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("argmax", {}),

@@ -1,7 +1,8 @@
 """The exceptions that mean "the input is wrong". Any other exception is a bug."""
 
 import re
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -99,6 +100,17 @@ def foreign_error(error: BaseException, limit: int = 200) -> str:
     return f"{type(error).__name__}: {text[:limit]}{'…' if len(text) > limit else ''}"
 
 
+@contextmanager
+def foreign_errors(problem: str, hint: str = "", limit: int = 200) -> Iterator[None]:
+    """Turn whatever the code of others raises into `InputError`: ``problem (Type: its message); hint``."""
+    try:
+        yield
+    except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic in Rust is no Exception
+        raise InputError(f"{problem} ({foreign_error(error, limit)})" + (f"; {hint}" if hint else "")) from error
+
+
 def optional_module(name: str, needed_by: str, extra: str) -> Any:
     """Return a module that only the ``extra`` of dbpt installs. Raises `InputError` if it is missing."""
     try:
@@ -107,7 +119,7 @@ def optional_module(name: str, needed_by: str, extra: str) -> Any:
             raise ImportError
         return module
     except ImportError:
-        raise InputError(f"{needed_by} needs {name}; run pip install 'dbpt[{extra}]'") from None
+        raise InputError(f"{needed_by} needs {name.partition('.')[0]}; run pip install 'dbpt[{extra}]'") from None
 
 
 def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
-from dbpt.errors import InputError, foreign_error, nearest
+from dbpt.errors import InputError, foreign_errors, nearest
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -128,11 +128,8 @@ class Registry(Mapping[str, type[T]]):
         described = self._described(points)
         if len({point.value for point in points}) > 1:
             raise InputError(f"{described} have the same name; uninstall all but one")
-        try:
+        with foreign_errors(f"{described} cannot be imported", "fix or uninstall the package"):
             kind = points[0].load()
-        except Exception as error:  # whatever a package's code raises
-            reason = foreign_error(error)
-            raise InputError(f"{described} cannot be imported ({reason}); fix or uninstall the package") from error
         if problem := self._problem_of_class(name, kind):
             raise InputError(f"{described} cannot be used: {problem}; fix or uninstall the package")
         return kind  # type: ignore[no-any-return]
@@ -172,12 +169,9 @@ class Registry(Mapping[str, type[T]]):
 def import_plugins() -> None:
     """Import the modules in ``$DBPT_PLUGINS``, which may register classes. Raises `InputError` if one fails."""
     for module in filter(None, os.environ.get("DBPT_PLUGINS", "").split(",")):
-        try:
+        hint = "correct the variable, or put the module's folder into PYTHONPATH"
+        with foreign_errors(f"DBPT_PLUGINS: {module.strip()} cannot be imported", hint):
             import_module(module.strip())
-        except Exception as error:
-            hint = "correct the variable, or put the module's folder into PYTHONPATH"
-            problem = f"{module.strip()} cannot be imported ({foreign_error(error)})"
-            raise InputError(f"DBPT_PLUGINS: {problem}; {hint}") from error
 
 
 def _named(kind: C, name: str) -> C:

@@ -202,7 +202,6 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
         ("fit", "--label-model no-such-model", "no-such-model"),
         ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
         ("fit compare evaluate", "--embeddings tests", "tests: holds no features, expected img_emb/img_emb_0.npy"),
-        ("fit compare", "--proportions 1 2 3", "--proportions: expected 2 numbers, one for each of meadow, lake, fou"),
         ("fit", "--resume --eta 7", "was started with eta = 1.0, found 7.0; use the same settings"),
     ],
 )

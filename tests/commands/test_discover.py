@@ -335,7 +335,7 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(found, tmp_path):
     [
         ({"attributes": ["a", "b"]}, "--attributes: dbpt discover looks for the attribute.*leave it out"),
         ({"epochs": 3}, "--epochs: dbpt discover looks for the attribute, and trains no prompt"),
-        ({"catalogue": "none.toml"}, r"none\.toml: cannot read the catalogue"),
+        ({"catalogue": "none.toml"}, r"none\.toml: cannot read the TOML catalogue"),
         ({"weights": "w.safetensors"}, "--weights: only the audit of a run reads it"),
         ({"predictions": "mine.csv"}, r"mine\.csv"),
     ],

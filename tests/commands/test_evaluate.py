@@ -124,7 +124,7 @@ def test_evaluate_misses_a_tokenizer_before_it_embeds(tiny, copied, test_only, m
     description = json.loads((copied / "run.json").read_text())
     description["backbone"]["tokenizer"] = {"kind": "file", "path": "gone.json", "sha256": "0"}
     (copied / "run.json").write_text(json.dumps(description))
-    monkeypatch.setattr("dbpt.study.embedded.embed_dataset", None)
+    monkeypatch.setattr("dbpt.study.study.embed_dataset", None)
     with pytest.raises(InputError, match=r"gone\.json: cannot read the tokenizer: No such file"):
         dbpt.evaluate(copied, test_only, cache=str(tiny.cache))
     assert next(dbpt.load(copied).predict(tiny.images(1))).error is None

@@ -50,7 +50,7 @@ def test_the_answer_is_the_largest_summed_probability_and_attributes_are_told(gr
     classifier = dbpt.load(group_run)
     features = np.random.default_rng(0).standard_normal((7, 16)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    logits = classifier.head.group_logits(features)
+    logits = classifier.head.head.all_logits(classifier.head.tensors, features)
     joint = np.exp(logits.astype(np.float64))
     joint /= joint.sum(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(classifier.head.probabilities(features), joint.sum(axis=2), atol=1e-5)
@@ -103,7 +103,8 @@ def test_a_class_may_lack_an_attribute_and_never_gets_it(tiny, tmp_path):
     bias = load_file(run / "classifier.safetensors")["logit_bias"]
     assert bias.shape == (2, 3)
     assert bias[1, 2] == EXCLUDED  # the classes of a table are sorted
-    logits = dbpt.load(run).head.group_logits(np.eye(16, dtype=np.float32)[:4])
+    head = dbpt.load(run).head
+    logits = head.head.all_logits(head.tensors, np.eye(16, dtype=np.float32)[:4])
     assert (logits[:, 1, 2] < logits[:, 1, :2].min(axis=1) - 1000).all()
 
 

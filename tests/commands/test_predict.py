@@ -61,7 +61,7 @@ def test_predict_fills_the_last_batch_to_a_power_of_two(tiny, tiny_run, monkeypa
 
 def test_predict_decodes_in_threads(tiny, tiny_run, monkeypatch):
     names, decode = set(), images_module.decode_image
-    noted = lambda file: names.add(threading.current_thread().name) or decode(file)  # noqa: E731
+    noted = lambda *given: names.add(threading.current_thread().name) or decode(*given)  # noqa: E731
     monkeypatch.setattr(images_module, "decode_image", noted)
     assert all(p.error is None for p in dbpt.load(tiny_run).predict(tiny.images(9)))
     assert {name.rpartition("_")[0] for name in names} == {"dbpt-decode"}

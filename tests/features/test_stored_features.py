@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dbpt
-from dbpt.data.features import StoredFeatures
+from dbpt.data.features import StoredFeatures, map_blocks
 from dbpt.features import EmbeddedFiles, embed_images
 
 N, BLOCK = 20_000, 4_000
@@ -39,9 +39,9 @@ def test_blocks_are_computed_one_below_the_other(monkeypatch):
         return block.sum(axis=1)
 
     stored = StoredFeatures(array.__getitem__, np.arange(7), 2)
-    np.testing.assert_array_equal(stored.map_blocks(total), array.sum(axis=1))
+    np.testing.assert_array_equal(map_blocks(stored, total), array.sum(axis=1))
     assert sizes == [3, 3, 1]
-    assert stored.take(np.empty(0, np.int64)).map_blocks(total).shape == (0,)
+    assert map_blocks(stored.take(np.empty(0, np.int64)), total).shape == (0,)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def many(tiny_backbone, tmp_path_factory):
 def read_at_once(monkeypatch):
     """The number of rows of each read of features."""
     sizes, read = [], StoredFeatures.__getitem__
-    for name in ("data.features", "clip.backbone", "guesses.linear_probe"):
+    for name in ("data.features", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.scoring.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.scoring.ROWS_OF_SAMPLE", BLOCK)

@@ -22,10 +22,9 @@ from dbpt.guesses import GuessedFactors
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.runs.run_folder import read_probe, write_probe
+from dbpt.runs.run_folder import read_clusters, read_probe, write_clusters, write_probe
 from dbpt.settings.config import make_config, read_config
 from dbpt.storage.files import write_tensors
-from dbpt.study.embedded import read_clusters, write_clusters
 from dbpt.training.draws import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.judging import EpochRecord
 

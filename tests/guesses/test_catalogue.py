@@ -65,5 +65,5 @@ def test_a_bad_catalogue_gets_one_line(tmp_path: Path, text: str, match: str) ->
 
 
 def test_a_missing_catalogue_gets_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.toml: cannot read the catalogue: No such file"):
+    with pytest.raises(InputError, match=r"none\.toml: cannot read the TOML catalogue: No such file"):
         read_catalogue(tmp_path / "none.toml")

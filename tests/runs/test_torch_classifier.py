@@ -87,7 +87,9 @@ def test_the_weights_give_the_probabilities_of_predict(classifier, tiny):
     if len(groups) == 1:
         np.testing.assert_allclose(columns, expected, atol=1e-4)
     else:
-        np.testing.assert_allclose(columns, classifier.head.group_logits(features).reshape(5, -1), atol=2e-3)
+        np.testing.assert_allclose(
+            columns, classifier.head.head.all_logits(classifier.head.tensors, features).reshape(5, -1), atol=2e-3
+        )
         assert found.class_of.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
         assert (found.bias.numpy() == EXCLUDED).tolist() == [False] * 5 + [classifier.config.head == "linear"] + [
             False

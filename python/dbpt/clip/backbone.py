@@ -16,7 +16,7 @@ from dbpt.clip.model import Preprocessing
 from dbpt.clip.spec import Tokenizer, first_cut
 from dbpt.clip.text_path import build_text_tower, text_path
 from dbpt.clip.text_tower import PromptLayout, token_embedding
-from dbpt.data.features import BLOCK_ROWS, StoredFeatures
+from dbpt.data.features import StoredFeatures, map_blocks
 from dbpt.errors import InputError, NotFinite, nearest
 from dbpt.storage.files import StoredArrays
 
@@ -268,11 +268,7 @@ def zero_shot_logits(
     if rows_n is not None and rows_n.size and not 0 <= rows_n.min() <= rows_n.max() < len(features_ND):
         indices = f"{rows_n.min()}..{rows_n.max()}"
         raise InputError(f"rows has indices in {indices}; expected 0..{len(features_ND) - 1}, a row of features each")
-    logits_nK = np.empty((len(features_ND) if rows_n is None else len(rows_n), len(names)), np.float32)
-    for start in range(0, len(logits_nK), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        features_BD = features_ND[block if rows_n is None else rows_n[block]]
-        np.matmul(features_BD.astype(np.float32, copy=False), weights_KD.T, out=logits_nK[block])
+    logits_nK = map_blocks(features_ND, lambda block: block.astype(np.float32, copy=False) @ weights_KD.T, rows_n)
     logits_nK *= np.float32(backbone.logit_scale)
     logits_nK += np.float32(backbone.logit_bias or 0.0)
     return logits_nK

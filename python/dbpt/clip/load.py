@@ -22,7 +22,7 @@ from dbpt.clip.backbone import (
     check_image_precision,
     image_precision_of,
 )
-from dbpt.errors import InputError, foreign_error
+from dbpt.errors import InputError, foreign_errors
 from dbpt.storage.files import file_sha256, reason_of, system_errors
 
 MOST_RANDOM = 1 << 28
@@ -208,14 +208,9 @@ def _needs_quick_gelu(spec: dict[str, Any]) -> bool:
 
 @contextmanager
 def _from_open_clip(spec: dict[str, Any]) -> Iterator[None]:
-    try:
-        with specs.quiet_hub():
-            yield
-    except Exception as error:  # the network, the hub's client, a damaged download
-        raise InputError(
-            f"model {spec['model']!r}, pretrained {spec['pretrained']!r}: open_clip could not load it "
-            f"({foreign_error(error)}); offline, give the weights as a .safetensors file"
-        ) from error
+    problem = f"model {spec['model']!r}, pretrained {spec['pretrained']!r}: open_clip could not load it"
+    with foreign_errors(problem, "offline, give the weights as a .safetensors file"), specs.quiet_hub():
+        yield
 
 
 def _digest(file: Path) -> str:
@@ -249,8 +244,6 @@ def _device(device: str) -> torch.device:
     """Return the device; ``auto`` means a GPU if there is one. Refuse a device that can't compute."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
+    with foreign_errors(f"--device {device!r}: not usable here", "use auto", limit=80):
         torch.ones(1, device=device).item()  # "meta" has tensors, but no numbers
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device!r}: not usable here ({foreign_error(error, 80)}); use auto") from None
     return torch.device(device)

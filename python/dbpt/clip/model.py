@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dbpt.errors import InputError, foreign_error, nearest
+from dbpt.errors import InputError, foreign_errors, nearest
 from dbpt.storage.files import open_regular, reason_of, system_errors
 
 # Far above any real model. Larger values would need all memory or endless time.
@@ -64,11 +64,9 @@ def build_model(config: dict[str, Any], named: str, expected: Sequence[int] = ()
     custom_text = config.pop("custom_text", False) or is_hf_text
     text_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
     kind = text_class if custom_text else open_clip.CLIP
-    try:
+    with foreign_errors(f"{named}: open_clip can't build this model"):
         number = _count(kind, config) if expected else None
         model: torch.nn.Module | None = kind(**config) if number is None or number in expected else None
-    except Exception as error:  # a wrong value can raise anything in open_clip, timm and transformers
-        raise InputError(f"{named}: open_clip can't build this model ({foreign_error(error)})") from error
     if model is None:
         raise InputError(
             f"{named}: truncated or damaged, or not a checkpoint of the architecture in the model's config"
@@ -132,11 +130,8 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             raise InputError(f"{path}: {name} holds {state[name].dtype}, {needed}")
         if not bool(state[name].isfinite().all()):
             raise InputError(f"{path}: {name} holds NaN or an infinity; download or copy the weights again")
-    try:
+    with foreign_errors(f"{path}: not a checkpoint of the architecture in the model's config", limit=1200):
         model.load_state_dict(state, strict=True)
-    except RuntimeError as error:  # names or shapes that differ
-        problem = f"not a checkpoint of the architecture in the model's config ({foreign_error(error, 1200)})"
-        raise InputError(f"{path}: {problem}") from None
 
 
 def state_digest(model: torch.nn.Module) -> str:

@@ -24,7 +24,7 @@ from dbpt.clip.model import (
     context_length,
     default_preprocess,
 )
-from dbpt.errors import InputError, first_few, foreign_error, nearest, optional_module
+from dbpt.errors import InputError, first_few, foreign_errors, nearest, optional_module
 from dbpt.storage.files import check_readable
 from dbpt.storage.typed_json import read_json
 
@@ -96,13 +96,11 @@ def text_tower(config: dict[str, Any], *, only_cache: bool = False) -> Iterator[
         yield
         return
     with quiet_hub(only_cache=only_cache):
-        try:
+        hint = "with local weights dbpt doesn't ask the Hub: load the model once by its name" * only_cache
+        with foreign_errors(f"text tower {name!r}: can't be loaded", hint):
             from transformers import AutoConfig
 
             settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        except Exception as error:  # a missing package, no network, nothing in the cache, code
-            hint = "; with local weights dbpt doesn't ask the Hub: load the model once by its name" * only_cache
-            raise InputError(f"text tower {name!r}: can't be loaded ({foreign_error(error)}){hint}") from None
         code = getattr(settings, "auto_map", None) or getattr(settings, "_attn_implementation", None)
         if code not in (None, "eager", "sdpa") or settings.model_type not in arch_dict:
             raise InputError(f"text tower {name!r}: needs code that open_clip doesn't have ({code})")
@@ -113,17 +111,13 @@ def text_tower(config: dict[str, Any], *, only_cache: bool = False) -> Iterator[
 
 def model_tokenizer(name: str) -> Tokenizer:
     """Return open_clip's tokenizer for a named model. Raises `InputError` if the network or a package is missing."""
-    try:
+    hint = "give a local tokenizer.json, or the folder that holds it, with --tokenizer"
+    with foreign_errors(f"model {name!r}: its tokenizer could not be loaded", hint, limit=80):
         with quiet_hub(only_cache=":" not in name):
             is_of_hub = open_clip.get_model_config(name)["text_cfg"].get("hf_tokenizer_name")
         with quiet_hub(only_cache=not is_of_hub):
             # its config could allow code of its own
             return open_clip.get_tokenizer(name, **({"trust_remote_code": False} if is_of_hub else {}))  # type: ignore[no-any-return]
-    except Exception as error:  # missing packages, no network, a folder without the files
-        raise InputError(
-            f"model {name!r}: its tokenizer could not be loaded ({foreign_error(error, 80)}); "
-            "give a local tokenizer.json, or the folder that holds it, with --tokenizer"
-        ) from error
 
 
 def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
@@ -143,17 +137,6 @@ def tokenizer_file(path: Path) -> Path:
     return file
 
 
-@contextlib.contextmanager
-def _refused(what: str) -> Iterator[None]:
-    """Raise an `InputError` for whatever the package raises: a bare Exception, or a panic, which is a BaseException."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise InputError(f"{what} ({foreign_error(error, 80)})") from None
-
-
 class FileTokenizer:
     """A Hugging Face ``tokenizer.json``, padded and cut to the model's context length as open_clip does."""
 
@@ -162,7 +145,7 @@ class FileTokenizer:
         text_cfg = config["text_cfg"]
         if text_cfg.get("tokenizer_mode"):
             raise InputError(f"{file}: tokenizer mode {text_cfg['tokenizer_mode']!r} is not supported from a file")
-        with _refused(f"{file}: not a tokenizer.json"):
+        with foreign_errors(f"{file}: not a tokenizer.json", limit=80):
             self._tokenizer = tokenizers.Tokenizer.from_file(str(file))
         self._file, self._length = file, context_length(config)
         options = text_cfg.get("tokenizer_kwargs") or {}
@@ -192,7 +175,7 @@ class FileTokenizer:
         length = context_length or self._length
         self._tokenizer.enable_truncation(max_length=length)
         self._tokenizer.enable_padding(length=length, pad_id=self._pad)
-        with _refused(f"{self._file}: can't tokenize the prompts"):
+        with foreign_errors(f"{self._file}: can't tokenize the prompts", limit=80):
             encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
         ids = torch.tensor([one.ids for one in encoded], dtype=torch.int64)
         return ids if self._stripped is None else ids.masked_fill(ids == self._stripped, 0)

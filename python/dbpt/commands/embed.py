@@ -76,7 +76,7 @@ def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
         InputError: if more images fail than ``max_failures``, and for wrong settings or data.
     """
     from dbpt.study.checks import check_before_reading
-    from dbpt.study.embedded import configured_backbone
+    from dbpt.study.study import configured_backbone
 
     config = config_for(data, settings)
     if config.embeddings is not None:

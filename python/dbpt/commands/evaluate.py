@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.commands.result import Result
 from dbpt.data.columns import ColumnNames
+from dbpt.data.features import map_blocks
 from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row, with_answers
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved, read_metrics
 from dbpt.report.findings import doubts_in_words
+from dbpt.runs.run_folder import read_clusters
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data
-from dbpt.study.embedded import embedded_rows, read_clusters
 from dbpt.study.stages import doubted_guesses, judged_guesses, log_warnings
-from dbpt.study.study import Study
+from dbpt.study.study import Study, embedded_rows
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def evaluate(
     saved = of_run.rows[of_run.chosen] if of_run else None
     same = {"method": saved.method, "alpha": saved.alpha} if saved else {}
     how = trained_row(config, config.trained_objective, config.prompts, **same)
-    predictions = embedded.stored.map_blocks(classifier.head.predictions)
+    predictions = map_blocks(embedded.stored, classifier.head.predictions)
     answered = with_answers(study, row_of(study, predictions, how), predictions)
     metrics = metrics_of_study(study, warnings=list(warnings), saved=Saved(method=how.method, seconds={}))
     result = Result(Path(run), with_rows(metrics, [(how, [answered])]), classifier)

@@ -27,8 +27,8 @@ from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
-from dbpt.study.embedded import configured_backbone, embedded_rows
 from dbpt.study.stages import image_columns, judged_class_words, judged_guesses, log_warnings
+from dbpt.study.study import configured_backbone, embedded_rows
 
 if TYPE_CHECKING:
     import pandas

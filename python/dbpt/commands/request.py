@@ -28,7 +28,7 @@ from dbpt.settings.fields import Command, options_of
 from dbpt.settings.sections import DISCOVER_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import configured_dataset, resolve_demo
-from dbpt.study.embedded import configured_backbone, embed_dataset
+from dbpt.study.study import configured_backbone, embed_dataset
 from dbpt.training.ranks import ALONE, Ranks
 
 

@@ -125,6 +125,14 @@ def column_position(where: str, header: Sequence[str], name: str, hint: str = ""
     raise InputError(f"{where}: no column {name!r}; {present}{hint}")
 
 
+def positions_of(
+    where: str, header: Sequence[str], required: Sequence[str], optional: Sequence[str], hint: str = ""
+) -> dict[str, int]:
+    """Return the index of each column: of the ``required`` ones, and of the ``optional`` ones that are there."""
+    wanted = [*required, *(name for name in optional if name in header)]
+    return {name: column_position(where, header, name, hint) for name in wanted}
+
+
 def check_number(path: Path, num_rows: int) -> None:
     """Refuse more rows than `MOST_ROWS_OF_TABLE`: a compressed file of a few KB may claim any number."""
     if num_rows > MOST_ROWS_OF_TABLE:

@@ -132,8 +132,16 @@ class Dataset:
     @property
     def rows_to_fit(self) -> NDArray[np.int64]:
         """Return the (n,) rows to fit guesses on, without the test split, unless there is nothing else."""
-        is_test = self.splits == SPLITS.index("test")
+        is_test = self.in_split("test")
         return np.flatnonzero(is_test.all() | ~is_test)
+
+    def in_split(self, split: str) -> NDArray[np.bool_]:
+        """Return which rows are in a split, (N,) bool.
+
+        Args:
+            split: "train", "val" or "test".
+        """
+        return np.asarray(self.splits == SPLITS.index(split))
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the groups y * A + a. WILDS and group_DRO number groups in the same way.
@@ -236,12 +244,11 @@ def hold_out(
         seed: draws the rows.
         by: what the strata are, for the warning.
     """
-    train, val = SPLITS.index("train"), SPLITS.index("val")
-    if (dataset.splits == val).any():
+    if dataset.in_split("val").any():
         return dataset.splits, ()
-    splits, training = dataset.splits.copy(), np.flatnonzero(dataset.splits == train)
+    splits, training = dataset.splits.copy(), np.flatnonzero(dataset.in_split("train"))
     held = random_part(strata[training], lambda n: min(max(1, round(fraction * n)), n - 1), seed)
-    splits[training[held]] = val
+    splits[training[held]] = SPLITS.index("val")
     if not held.any():
         raise InputError(f"{dataset.source}: too few training rows for a validation split; add a val split")
     return splits, (caution("held out", n=int(held.sum()), by=by),)
@@ -321,7 +328,7 @@ def repeated_paths(dataset: Dataset) -> Iterator[str]:
 
 def check_classes(dataset: Dataset) -> None:
     """Refuse a data set without training rows, or with a class without rows or training rows."""
-    train = dataset.splits == SPLITS.index("train")
+    train = dataset.in_split("train")
     if not train.any():
         present = ", ".join(name for index, name in enumerate(SPLITS) if (dataset.splits == index).any())
         raise InputError(

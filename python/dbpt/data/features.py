@@ -48,10 +48,26 @@ class StoredFeatures:
         """Return the features of ``rows`` (n,), in this order, without reading them."""
         return StoredFeatures(self._read, self._positions[rows], self.shape[1])
 
-    def map_blocks(self, compute: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[Any]:
-        """Return what ``compute`` returns for each block of rows, one below the other, (N, ...)."""
-        starts = range(0, max(len(self), 1), BLOCK_ROWS)
-        return np.concatenate([compute(self[start : start + BLOCK_ROWS]) for start in starts])
+
+def map_blocks(
+    features: NDArray[Any] | StoredFeatures,
+    compute: Callable[[NDArray[Any]], NDArray[Any]],
+    rows: NDArray[np.int64] | None = None,
+) -> NDArray[Any]:
+    """Return what ``compute`` returns for each block of ``features`` (N, D), one below the other, (n, ...).
+
+    Only a block at a time is in memory. ``rows`` (n,) are taken in their order, by default all.
+    """
+    number = len(features) if rows is None else len(rows)
+    results: NDArray[Any] | None = None
+    for start in range(0, max(number, 1), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        result = compute(features[block if rows is None else rows[block]])
+        if results is None:
+            results = np.empty((number, *result.shape[1:]), result.dtype)
+        results[block] = result
+    assert results is not None
+    return results
 
 
 def first_copies(features: NDArray[np.float32] | StoredFeatures) -> NDArray[np.int64]:
@@ -66,8 +82,7 @@ def first_copies(features: NDArray[np.float32] | StoredFeatures) -> NDArray[np.i
         products: NDArray[np.uint64] = np.ascontiguousarray(block).view(np.uint32) @ odd_D
         return products
 
-    products = features.map_blocks(products_of) if isinstance(features, StoredFeatures) else products_of(features)
-    _, first, same = np.unique(products, return_index=True, return_inverse=True)
+    _, first, same = np.unique(map_blocks(features, products_of), return_index=True, return_inverse=True)
     firsts: NDArray[np.int64] = first[same]
     return firsts
 

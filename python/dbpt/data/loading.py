@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
 from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible
-from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
+from dbpt.data.layouts import DATASETS, DatasetReader
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
-from dbpt.data.layouts.image_folder import read_image_folder
+from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folder, read_webdataset
 from dbpt.data.other_columns import RESERVED, OtherCells
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
@@ -240,10 +240,10 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
     """Read a table, shards, or a folder, depending on the path."""
     path, root = absolute(request.source), request.root
     given = "--embeddings" if root is None else f"--root {root}"
-    if webdataset.is_pattern_of_shards(request.source):
+    if is_pattern_of_shards(request.source):
         if root is not None or not request.images:
             raise InputError(f"{given}: {path} contains its images; drop it, or give a table")
-        return webdataset.read_webdataset(str(path), request)
+        return read_webdataset(str(path), request)
     if path.suffix.lower() in table_formats.READERS:
         return _read_table(path, request)
     if not is_folder(path):
@@ -316,8 +316,7 @@ def frame_columns(
         with_role: names of columns with a role; all columns but these are read too, as ``others``. None ignores them.
     """
     header = [str(name) for name in frame.columns]
-    wanted = [*required, *(name for name in optional if name in header)]
-    positions = {name: tabular.column_position(str(path), header, name, hint) for name in wanted}
+    positions = tabular.positions_of(str(path), header, required, optional, hint)
     if not len(frame):
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
     of_pandas = hasattr(frame, "iloc")

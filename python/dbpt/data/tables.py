@@ -142,12 +142,11 @@ def read_columns(
     rows = separated_rows(path, text, separator_of(text, delimiters))
     first_line, header = next(rows)
     header = [name.strip() for name in header]
-    wanted = [*required, *(name for name in optional if name in header)]
-    positions = {name: tabular.column_position(f"{path} line {first_line}", header, name, hint) for name in wanted}
+    positions = tabular.positions_of(f"{path} line {first_line}", header, required, optional, hint)
     others = OtherCells(with_role)
     beside = others.positions(header)
     lines: list[int] = []
-    values: dict[str, list[str]] = {name: [] for name in (*wanted, *beside)}
+    values: dict[str, list[str]] = {name: [] for name in (*positions, *beside)}
     appends = [(position, values[name].append) for name, position in (positions | beside).items()]
     for line, fields in rows:
         if len(fields) != len(header):
@@ -211,9 +210,8 @@ def read_parquet(
         texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             tabular.check_number(path, file.metadata.num_rows)
-            names = [name for name in (*required, *optional) if name in required or name in schema.names]
-            for name in names:
-                position = tabular.column_position(str(path), schema.names, name, hint)
+            positions = tabular.positions_of(str(path), schema.names, required, optional, hint)
+            for name, position in positions.items():
                 kind = schema.field(position).type
                 if not _holds(kind, CELL_TYPES):
                     shown = f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}"
@@ -221,8 +219,8 @@ def read_parquet(
                     raise InputError(f"{shown}, expected {expected}, pictures inside the table are not read")
             nested = [field.name for field in schema if not _holds(field.type, (*CELL_TYPES, *OTHER_TYPES))]
             beside = list(others.positions(schema.names, nested))
-            table = file.read(columns=[*names, *beside])
-            values = {name: _cells(path, name, table.column(name)) for name in names}
+            table = file.read(columns=[*positions, *beside])
+            values = {name: _cells(path, name, table.column(name)) for name in positions}
             others.add({name: _cells(path, name, table.column(name), text_of) for name in beside}, table.num_rows)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = reason_of(error)[:200]

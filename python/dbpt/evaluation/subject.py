@@ -15,6 +15,7 @@ from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
+from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
 from dbpt.evaluation.accuracy import ClustersSummary
 from dbpt.evaluation.audit import AuditedData, Search
@@ -26,13 +27,14 @@ from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
+from dbpt.runs.run_folder import read_clusters
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import Command, flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data
-from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows, read_clusters
 from dbpt.study.stages import log_warnings
+from dbpt.study.study import Embedded, configured_backbone, embedded_rows
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +219,7 @@ def _subject_of_data(
         predicted = likeliest(probe_predictions(features, labels, class_names=names, seed=config.seed))
     else:
         classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
-        predicted = likeliest(_audited(images)[0].map_blocks(classifier.probabilities))
+        predicted = likeliest(map_blocks(_audited(images)[0], classifier.probabilities))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
         **images | {"logged": (*images["logged"], *predicted.warnings)},
@@ -263,7 +265,7 @@ def _subject_of_run(
         **images | {"logged": logged},
         config=config,
         asked=config,
-        predictions=likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
+        predictions=likeliest(map_blocks(_audited(images)[0], classifier.head.probabilities)),
         by="run",
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
@@ -288,7 +290,7 @@ def chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tupl
         return ALL, np.arange(len(dataset))
     by_default = SPLITS if by == "probe" else SPLITS[::-1]
     for name in by_default if asked is None else (asked,):
-        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
+        if len(rows := np.flatnonzero(dataset.in_split(name))):
             return name, rows
     raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
 
@@ -342,7 +344,7 @@ def figures_of_subject(
         clusters=clusters,
         notes=list(dataset.notes),
         search=subject.search,
-        is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
+        is_divided=not dataset.in_split("train").all(),
     )
     return {
         "dbpt_version": __version__,

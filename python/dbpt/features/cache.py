@@ -179,7 +179,7 @@ class FeatureCache:
         if size != entry.bytes:
             _log_once(
                 f"{self.folder / entry.name}: {'missing' if size is None else f'{size} bytes'} instead of "
-                f"{entry.bytes} bytes; its {entry.rows} images are embedded again"
+                f"{entry.bytes} bytes; its {entry.rows} images are {self.manifest.verb} again"
             )
         return size == entry.bytes
 
@@ -216,7 +216,7 @@ class FeatureCache:
             try:
                 yield
             except cache_files.DamagedShard as error:
-                hint = "delete it; its images are then embedded again"
+                hint = f"delete it; its images are then {self.manifest.verb} again"
                 raise InputError(f"{file}: damaged feature shard ({error}); {hint}") from None
 
 
@@ -240,6 +240,8 @@ def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArr
     if (manifest := cache_files.read_manifest(folder)) is None:
         hint = "give one of the folders that dbpt cache list shows"
         raise InputError(f"{folder}: not a feature cache (no {cache_files.MANIFEST}); {hint}")
+    if not manifest.has_features:
+        raise InputError(f"{folder}: holds measurements, no features; give another folder that dbpt cache list shows")
     opened = FeatureCache(folder.parent, manifest.encoder, Path(manifest.root), manifest.embed_dim)
     if opened.folder != folder:
         raise InputError(f"{folder}: was renamed, or {cache_files.MANIFEST} changed; its name is {opened.folder.name}")

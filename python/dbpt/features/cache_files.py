@@ -40,6 +40,17 @@ class FileRows:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def size_and_mtime(self, row: int) -> tuple[int, int]:
+        """Return bytes and nanoseconds of a file."""
+        return int(self.sizes[row]), int(self.mtimes_ns[row])
+
+    def missing(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows that exist but have the position -1 in a cache, in order, each file once."""
+        absent = positions < 0
+        absent[list(self.errors)] = False
+        rows = np.flatnonzero(absent)
+        return rows[np.sort(np.unique(self.ids[rows], axis=0, return_index=True)[1])]
+
     def select(self, rows: NDArray[np.int64]) -> "FileRows":
         """Return only ``rows``, none of which has an error."""
         paths = [self.paths[row] for row in rows.tolist()]
@@ -92,6 +103,7 @@ def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
 NORM_TOLERANCE = 1e-2
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
+MEASUREMENTS = "measurements"  # a field of the encoder, which only measurements have
 UNREADABLE = "make it readable, or choose another cache folder"
 FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
@@ -131,6 +143,16 @@ class Manifest:
             raise InputError(f"root is {self.root!r}")
         if len({entry.name for entry in self.shards}) != len(self.shards):
             raise InputError("a shard is listed twice")
+
+    @property
+    def has_features(self) -> bool:
+        """Whether its rows are features of images; else they are measurements (``measurement_cache.py``)."""
+        return MEASUREMENTS not in self.encoder
+
+    @property
+    def verb(self) -> str:
+        """What happens to images that are not in it, in messages."""
+        return "embedded" if self.has_features else "measured"
 
 
 def folder_name(encoder: Mapping[str, Any], root: str) -> str:
@@ -248,14 +270,16 @@ class Shard:
         """The reason of each row; empty if its image did not fail."""
         return self.tensor("reasons").tobytes().decode("utf-8", "surrogateescape").split("\0")
 
-    def problem(self) -> str | None:
-        """Read all content; return a description of the first problem, or None."""
+    def problem(self, *, has_features: bool = True) -> str | None:
+        """Read all content; return a description of the first problem, or None. Features must have length 1."""
         paths = [os.fsdecode(name) for name in self.tensor("paths").tobytes().split(b"\0")]
         if len(paths) != self.num_rows or len(self.reasons) != self.num_rows:
             return f"{self.num_rows} rows, but another number of paths or reasons"
         ids = ids_of(paths, self.tensor("sizes"), self.tensor("mtimes_ns"))
         if not np.array_equal(self.tensor("row_ids"), ids):
             return "row ids that are not those of the files"
+        if not has_features:
+            return None
         norms = np.linalg.norm(self.tensor("features").astype(np.float64), axis=1)
         # Failed images have length 0. ``~(<=)`` finds NaN too.
         wrong = np.flatnonzero(~(np.abs(norms - (self.tensor("failed") == 0)) <= NORM_TOLERANCE))

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from dbpt.errors import InputError, NotFinite, in_digits
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
+from dbpt.features.measurement_cache import MeasuredRows, MeasurementCache
 from dbpt.storage.locks import OwnedLock
 
 if TYPE_CHECKING:
@@ -124,26 +125,31 @@ class EmbeddedFiles:
 
     Args:
         backbone, root, paths, cache_dir, max_failures: as in `embed_images`.
+        measure: whether to measure images too that are decoded for features, for `measure_files`.
     """
 
     def __init__(
-        self, backbone: "Backbone", root: Path, paths: Sequence[str], cache_dir: Path, *, max_failures: float
+        self,
+        backbone: "Backbone",
+        root: Path,
+        paths: Sequence[str],
+        cache_dir: Path,
+        *,
+        max_failures: float,
+        measure: bool = False,
     ) -> None:
         self.backbone, self.max_failures = backbone, max_failures
         self.root = Path(os.path.realpath(root))  # Path.resolve raises for circular links
         self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
+        self.measurements = MeasurementCache(Path(cache_dir), self.root) if measure else None
         self.files = look_up_files(self.root, paths)
         self._unreached: dict[str, str] = {}
         self._find()
 
     def _find(self) -> None:
         self.positions = self.cache.find(self.files.ids)
-        errors = list(self.files.errors)
-        self.positions[errors] = -1
-        absent = self.positions < 0
-        absent[errors] = False
-        rows = np.flatnonzero(absent)
-        first = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
+        self.positions[list(self.files.errors)] = -1
+        first = self.files.missing(self.positions)
         self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
 
     def features(self) -> StoredFeatures:
@@ -226,6 +232,17 @@ def shard_rows(num_rows: int, batch_size: int) -> int:
     return -(-rows // batch_size) * batch_size
 
 
+def outcome_of(read: Callable[[], object]) -> tuple[int, str]:
+    """Read an image; return the outcome, and the reason of a failure."""
+    try:
+        read()
+    except UnreachableImage as error:
+        return UNREACHED, str(error)
+    except UnreadableImage as error:
+        return FAILED, str(error)
+    return REACHED, ""
+
+
 @dataclass(eq=False)
 class _Work:
     """A shard of n rows that this process has claimed."""
@@ -236,6 +253,7 @@ class _Work:
     features: NDArray[Any]  # (n, D)
     outcomes: NDArray[np.uint8]
     reasons: list[str]
+    measured: MeasuredRows | None = None
 
 
 @dataclass(eq=False)
@@ -262,6 +280,8 @@ class EmbeddingPass:
     def __post_init__(self) -> None:
         self.backbone, self.root = self.embedded.backbone, self.embedded.root
         self.files, self.cache = self.embedded.files, self.embedded.cache
+        if self.embedded.measurements is not None:
+            self.is_unmeasured = self.embedded.measurements.find(self.files.ids) < 0
 
     def run(self, missing: Rows, workers: int | None) -> int:
         """Compute the ``missing`` rows, or wait until others have; return how many images were decoded here."""
@@ -303,7 +323,7 @@ class EmbeddingPass:
                 # Copies from pinned memory to a GPU don't block.
                 # Always a full batch: the last digits of features depend on the shape of the batch.
                 pixels = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
-                tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
+                tasks = [pool.submit(self._decode, work, row, pixels[row - start]) for row in range(start, stop)]
                 waiting.append(_Batch(work, start, stop, pixels, tasks))
                 if len(waiting) > PREFETCHED_BATCHES:
                     yield waiting.popleft()
@@ -324,22 +344,22 @@ class EmbeddingPass:
             if name in self.cache.names:
                 self._drop(work)
                 self.bar.update(n)
-            else:
-                yield work
+                continue
+            if self.embedded.measurements is not None:
+                work.measured = self.embedded.measurements.begin(work.rows, self.is_unmeasured[rows])
+            yield work
 
     def _claim(self, rows: Rows) -> OwnedLock:
         return self.cache.claim(shard_name(self.files.ids[rows]))
 
-    def _decode(self, rows: FileRows, row: int, pixels: NDArray[np.uint8]) -> tuple[int, str]:
+    def _decode(self, work: _Work, row: int, pixels: NDArray[np.uint8]) -> tuple[int, str]:
         """Fill the place (H, W, 3) of a row; return the outcome and the reason of a failure."""
-        as_found = int(rows.sizes[row]), int(rows.mtimes_ns[row])
-        try:
-            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, pixels, size_and_mtime=as_found)
-        except UnreachableImage as error:
-            return UNREACHED, str(error)
-        except UnreadableImage as error:
-            return FAILED, str(error)
-        return REACHED, ""
+        look = None if work.measured is None else work.measured.look(row)
+        crop = self.backbone.preprocess.crop
+        as_found = work.rows.size_and_mtime(row)
+        return outcome_of(
+            lambda: read_crop(self.root / work.rows.paths[row], crop, pixels, size_and_mtime=as_found, look=look)
+        )
 
     def _encode(self, batch: _Batch) -> None:
         outcomes = [task.result() for task in batch.tasks]
@@ -359,6 +379,9 @@ class EmbeddingPass:
     def _store(self, work: _Work) -> None:
         """Add a shard to the cache. Images that could not be reached are left out and tried again next time."""
         kept = np.flatnonzero(work.outcomes != UNREACHED)
+        # Before the features: if they are stored, nothing decodes these images for features again.
+        if work.measured is not None:
+            work.measured.store(work.outcomes == UNREACHED, work.reasons)
         if len(kept):
             reasons = [work.reasons[row] for row in kept.tolist()]
             failed = (work.outcomes[kept] == FAILED).astype(np.uint8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dbpt.arguments import available_cpus
-from dbpt.data.layouts.image_folder import ENDINGS, files_below
+from dbpt.data.layouts.image_files import ENDINGS, files_below
 from dbpt.data.paths import find_member
 from dbpt.environment import local_size
 from dbpt.errors import InputError, one_line
@@ -66,17 +66,18 @@ def open_image(path: Path) -> Image.Image:
         return read_image(path)
 
 
-def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> Image.Image:
+def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None, look: "Look | None" = None) -> Image.Image:
     """Decode an image file completely. Refuse it if it no longer has ``size_and_mtime``.
 
-    Raises `UnreadableImage` for any failure. Call it within `pillow_warnings`, which threads share.
+    ``look`` is called with the image as it was opened, with its metadata, and with the result. Raises `UnreadableImage`
+    for any failure. Call it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
         opened, stamp = _open_with_stamp(path)
         with opened as file:
             if size_and_mtime not in (None, stamp):
                 raise UnreachableImage("changed while it was being read")
-            return decode_image(file)
+            return decode_image(file, look)
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -103,6 +104,7 @@ def read_crop(
     out: NDArray[np.uint8] | None = None,
     *,
     size_and_mtime: tuple[int, int] | None = None,
+    look: "Look | None" = None,
 ) -> NDArray[np.uint8]:
     """Read and crop a file or an image.
 
@@ -111,6 +113,7 @@ def read_crop(
         crop: makes an (H, W, 3) uint8 array of the image, in its second argument if that isn't None.
         out: (H, W, 3) uint8 to fill; by default a new array.
         size_and_mtime: bytes and nanoseconds that the file must have, else it is refused as changed.
+        look: called with the image of a file as it was opened, with its metadata, and as it is cropped.
 
     Returns:
         (H, W, 3) uint8.
@@ -120,7 +123,7 @@ def read_crop(
     """
     with _one_reason():
         if isinstance(source, Path):
-            image = read_image(source, size_and_mtime=size_and_mtime)
+            image = read_image(source, size_and_mtime=size_and_mtime, look=look)
         else:
             _check_size(source)
             with LOADING:
@@ -177,12 +180,15 @@ def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]
 
 
 @_one_reason()
-def decode_image(file: BinaryIO) -> Image.Image:
+def decode_image(file: BinaryIO, look: "Look | None" = None) -> Image.Image:
     """Decode an open file as `read_image` does, into a mode that Pillow can resize and convert to RGB."""
     image = _identified(file)
     if image.format in ("JPEG", "MPO"):
         _check_scans(file, image.width * image.height)
-    return _resizable(image)
+    pixels = _resizable(image)
+    if look is not None:
+        look(image, pixels)
+    return pixels
 
 
 def _resizable(image: Image.Image) -> Image.Image:
@@ -245,6 +251,7 @@ def _check_scans(file: BinaryIO, pixels: int) -> None:
         raise UnreadableImage(f"{scans} scans of {pixels / 1e6:.0f} megapixels; save it as a plain JPEG")
 
 
+Look: TypeAlias = Callable[[Image.Image, Image.Image], None]
 ImageSource: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 EXPECTED = "expected a path, a folder, a PIL image, an array (H, W, 3), a tensor (3, H, W), or a list of these"
 

@@ -94,7 +94,7 @@ def nearest_cache(cache: FeatureCache) -> str:
         for folder in _folders(cache.folder.parent):
             with suppress(InputError, RecursionError):
                 other = cache_files.read_manifest(folder)
-                if other is None or folder == cache.folder:
+                if other is None or not other.has_features or folder == cache.folder:
                     continue
                 if other.root == wanted.root or (other.encoder == wanted.encoder and _is_gone(other.root)):
                     differing = cache_files.differences(wanted, other)
@@ -196,13 +196,14 @@ def _problems(folder: Path) -> Iterator[str]:
         yield from [cache.problem] if cache else ()
         return
     if folder.name != cache_files.folder_name(cache.manifest.encoder, cache.manifest.root):
-        yield f"{folder}: its name is not the digest of encoder and root; delete it; its images are then embedded again"
+        misnamed = f"{folder}: its name is not the digest of encoder and root"
+        yield f"{misnamed}; delete it; its images are then {cache.manifest.verb} again"
     for entry in progress_bar(f"verifying {folder.name[:8]}", "shard", cache.manifest.shards):
         file = folder / entry.name
         try:
             if problem := _shard_problem(folder, cache.manifest, entry):
                 delete = "delete it, " if os.path.lexists(file) else ""
-                yield f"{file}: {problem}; {delete}its images are then embedded again"
+                yield f"{file}: {problem}; {delete}its images are then {cache.manifest.verb} again"
         except OSError as error:
             yield f"{file}: cannot be read: {reason_of(error)}; make it readable"
 
@@ -221,4 +222,4 @@ def _shard_problem(folder: Path, manifest: cache_files.Manifest, entry: cache_fi
     failed = np.count_nonzero(shard.tensor("failed"))
     if failed != entry.failed:
         return f"{failed} images failed, {entry.failed} in the manifest"
-    return shard.problem()
+    return shard.problem(has_features=manifest.has_features)

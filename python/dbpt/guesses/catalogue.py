@@ -1,6 +1,5 @@
 """The catalogue of families of attributes, and the features of their sentences."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,12 @@ from dbpt.data.columns import CLASS_TEMPLATES
 from dbpt.data.words import Vocabulary, Words, check_templates, parse_vocabulary
 from dbpt.errors import CONTROL, InputError, nearest
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES
-from dbpt.storage.files import read_regular
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from dbpt.storage.typed_json import read_toml
 
 if TYPE_CHECKING:
     from dbpt.clip import Backbone
 
 SHIPPED = Path(__file__).with_name("catalogue.toml")
-MOST_BYTES = 1 << 20
 KEYS = ("attributes", "attribute_template")
 EXTEND = "extend"
 
@@ -82,11 +75,7 @@ def catalogue_words() -> list[str]:
 
 def _families(path: Path) -> dict[str, Family]:
     """Read a catalogue: its families by name, after those of the package if it extends them."""
-    text = read_regular(path, "catalogue", MOST_BYTES)
-    try:
-        content = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot read as a TOML catalogue: {error}") from None
+    content = read_toml(path, "TOML catalogue")
     extends = content.pop(EXTEND, False)
     if not isinstance(extends, bool):
         raise InputError(f"{path}: {EXTEND} is {extends!r:.200}; expected true or false")

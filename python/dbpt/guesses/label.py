@@ -16,8 +16,6 @@ from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
 from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Job, PseudoAttributes
 
-_CHUNK = 1 << 16
-
 
 def label_attributes(
     logits: ArrayLike,
@@ -101,9 +99,7 @@ def label_attributes(
     for warning in (*pseudo.warnings, *without):
         warn(str(warning), stacklevel=2)
     if min_confidence > 0 and job.confidence is not None:
-        for start in range(0, num_rows, _CHUNK):  # in chunks, for memory
-            chunk = slice(start, start + _CHUNK)
-            job.labels[chunk][job.confidence[chunk] < min_confidence] = -1
+        job.labels[job.confidence < min_confidence] = -1
     return replace(pseudo, confidence=None) if confidence is False else pseudo
 
 

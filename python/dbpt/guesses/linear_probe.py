@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.features import BLOCK_ROWS, StoredFeatures, first_copies
-from dbpt.errors import InputError
+from dbpt.data.features import BLOCK_ROWS, StoredFeatures, first_copies, map_blocks
+from dbpt.errors import InputError, optional_module
 from dbpt.groups.ids import first_of_unit
 from dbpt.guesses.doubts import CrossValidated
+from dbpt.guesses.mixture import softmax
 
 PENALTY = 0.1
 """scikit-learn's C. 1.0 is overconfident where images are few, 0.01 misses what small groups need."""
@@ -43,21 +44,12 @@ class AttributeProbe:
 
     def logits(self, features: Features, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return the scores (n, K) of ``rows`` (n,), by default all, of the ``features`` (N, D)."""
-        rows = np.arange(len(features)) if rows is None else rows
-        scores_NK = np.empty((len(rows), len(self.biases)), np.float32)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
-            scores_NK[block] = features[rows[block]] @ self.weights.T + self.biases
-        return scores_NK
+        return map_blocks(features, lambda block: block @ self.weights.T + self.biases, rows)
 
 
 def import_scikit_learn(option: str) -> Any:
     """Return ``sklearn.linear_model``. Raises `InputError` if scikit-learn, an extra of dbpt, is not installed."""
-    try:
-        from sklearn import linear_model
-    except ImportError:
-        raise InputError(f"{option}: needs scikit-learn; run pip install 'dbpt[dfr]'") from None
-    return linear_model
+    return optional_module("sklearn.linear_model", option, "dfr")
 
 
 def out_of_fold(features: Features, labels: NDArray[np.int64], *, num_classes: int, seed: int) -> NDArray[np.float64]:
@@ -108,9 +100,17 @@ def fitted_layer(
     weights, biases = fit.coef_ / deviation_D, fit.intercept_
     # The standardisation moves into the layer, which then takes features as they are.
     biases = biases - weights @ mean_D
-    if len(biases) == 1:  # of two classes, scikit-learn has the difference
-        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    weights, biases = row_for_each_class(weights, biases)
     return weights.astype(np.float32), biases.astype(np.float32)
+
+
+def row_for_each_class(
+    weights: NDArray[np.floating[Any]], biases: NDArray[np.floating[Any]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a layer of scikit-learn with an output for each class; of two classes, it has only the difference."""
+    if len(biases) > 1:
+        return weights, biases
+    return np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
 
 
 def _shuffled(labels: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.int64]]:
@@ -193,9 +193,7 @@ def probe_errors(
     weights_CD, biases_C = np.zeros((num_classes, features.shape[1])), np.zeros(num_classes)
     for _ in range(PPA_STEPS):
         logits_nC = inputs_nD @ weights_CD.T + biases_C + log_shares_C
-        probabilities_nC = np.exp(logits_nC - logits_nC.max(axis=1, keepdims=True))
-        probabilities_nC /= probabilities_nC.sum(axis=1, keepdims=True)
-        error_nC = (probabilities_nC - target_nC) / len(fitted)
+        error_nC = (softmax(logits_nC)[0] - target_nC) / len(fitted)
         weights_CD -= 2 / curvature * (error_nC.T @ inputs_nD)
         biases_C -= 2 / curvature * error_nC.sum(axis=0)
     return np.asarray((projected_ND @ weights_CD.T + biases_C).argmax(axis=1) != labels, np.int64)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from dbpt.registry import Registry
 
 if TYPE_CHECKING:
+    from dbpt.heads.base import AdapterHead as AdapterHead
     from dbpt.heads.base import Head as Head
     from dbpt.heads.base import HeadStart as HeadStart
-    from dbpt.heads.layers import AdapterHead as AdapterHead
-    from dbpt.heads.layers import LinearHead as LinearHead
+    from dbpt.heads.base import LinearHead as LinearHead
     from dbpt.heads.prompt import PromptHead as PromptHead
 
 HEADS: "Registry[Head]" = Registry(
@@ -21,8 +21,8 @@ HEADS: "Registry[Head]" = Registry(
     "dbpt.heads.base:Head",
     {
         "prompt": "dbpt.heads.prompt:PromptHead",
-        "linear": "dbpt.heads.layers:LinearHead",
-        "adapter": "dbpt.heads.layers:AdapterHead",
+        "linear": "dbpt.heads.base:LinearHead",
+        "adapter": "dbpt.heads.base:AdapterHead",
     },
 )
 """The registry of heads."""
@@ -31,12 +31,10 @@ LINEAR_HEADS = ("prompt", "linear")
 
 register_head = HEADS.register
 
-_HOMES = {"AdapterHead": "layers", "Head": "base", "HeadStart": "base", "LinearHead": "layers", "PromptHead": "prompt"}
-
 __all__ = ["HEADS", "AdapterHead", "Head", "HeadStart", "LinearHead", "PromptHead", "register_head"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in ("AdapterHead", "Head", "HeadStart", "LinearHead", "PromptHead"):
         raise AttributeError(f"module 'dbpt.heads' has no attribute {name!r}")
-    return getattr(import_module(f"dbpt.heads.{_HOMES[name]}"), name)
+    return getattr(import_module(f"dbpt.heads.{'prompt' if name == 'PromptHead' else 'base'}"), name)

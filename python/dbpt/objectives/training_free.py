@@ -4,16 +4,17 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import Words, sentences
 from dbpt.errors import InputError
+from dbpt.heads.tensors import ByTensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Inputs:
     pseudo_attributes: NDArray[np.int64]
 
 
-class TrainingFree(ABC):
+class TrainingFree(ByTensors, ABC):
     """Builds the weights of a classifier, and computes its logits with CLIP's own scale and bias."""
 
     name: ClassVar[str]
@@ -52,25 +53,6 @@ class TrainingFree(ABC):
     @abstractmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
         """Return the weights, (C, D) or whatever `logits` takes. Raises `InputError` if the words leave nothing."""
-
-    @staticmethod
-    def tensor_shapes(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of further tensors, as `Head.tensor_shapes` does; there are none."""
-        return {}
-
-    @staticmethod
-    def logits(tensors: Mapping[str, Any], features: Any) -> Any:
-        """Return the logits (N, K) of unit ``features`` (N, D), arrays or tensors, as `Head.logits` does."""
-        from dbpt.heads import Head
-
-        return Head.logits(tensors, features)
-
-    @staticmethod
-    def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (N, C) of the classes from those of the groups, (N, C, A), as `Head.class_logits` does."""
-        from dbpt.heads import Head
-
-        return Head.class_logits(logits)
 
 
 class ZeroShot(TrainingFree):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dbpt.groups import worst_group_accuracy
 from dbpt.groups.ids import random_part
-from dbpt.guesses.linear_probe import import_scikit_learn
+from dbpt.guesses.linear_probe import import_scikit_learn, row_for_each_class
 from dbpt.objectives.base import Objective, TrainingGroups
 from dbpt.objectives.other_losses import balanced_subsets
 
@@ -299,12 +299,8 @@ def _fit(
         # scikit-learn takes seeds of 32 bits.
         fit = regression(C=penalty, solver="liblinear", max_iter=1000, random_state=seed % 2**32, **l1)
         fits.append(fit.fit(features_ND, labels == target))
-    weights_FD = np.concatenate([fit.coef_ for fit in fits])
-    bias_F = np.concatenate([fit.intercept_ for fit in fits])
-    if num_classes > 2:
-        return weights_FD, bias_F
-    # Two classes have one regression. Half of it with each sign gives the same difference of logits.
-    return np.concatenate([-weights_FD, weights_FD]) / 2, np.concatenate([-bias_F, bias_F]) / 2
+    weights_FD, bias_F = (np.concatenate([getattr(fit, name) for fit in fits]) for name in ("coef_", "intercept_"))
+    return row_for_each_class(weights_FD, bias_F)
 
 
 def _standard(features_ND: NDArray[np.floating]) -> Layer:

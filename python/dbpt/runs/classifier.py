@@ -15,7 +15,7 @@ from PIL import Image
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.environment import progress_bar
-from dbpt.errors import InputError, foreign_error
+from dbpt.errors import InputError, foreign_errors
 from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
@@ -159,12 +159,8 @@ class Classifier(ModelHubMixin):
         Raises:
             InputError: if the Hub doesn't take it.
         """
-        try:
+        with foreign_errors(f"{repo_id!r}: the Hub did not take it"):
             return str(super().push_to_hub(repo_id, **kwargs))
-        except InputError:
-            raise
-        except Exception as error:  # the network, the hub's client, a name that is none
-            raise InputError(f"{repo_id!r}: the Hub did not take it ({foreign_error(error)})") from error
 
     def _save_pretrained(self, save_directory: Path) -> None:
         write_pretrained(save_directory, self.backbone, self.head.tensors, self.words, self.config, self.probe)

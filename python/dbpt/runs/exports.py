@@ -19,9 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.errors import InputError, foreign_error, optional_module
-from dbpt.heads import Head
-from dbpt.objectives.training_free import TrainingFree
+from dbpt.errors import InputError, foreign_errors, optional_module
+from dbpt.heads.tensors import ByTensors
 from dbpt.storage.files import check_output, write_atomically
 
 OPEN_CLIP_SCALE = 100
@@ -43,7 +42,7 @@ class TorchClassifier(torch.nn.Module):
     def __init__(
         self,
         tensors: Mapping[str, NDArray[np.float32]],
-        head: type[Head] | type[TrainingFree],
+        head: type[ByTensors],
         image_tower: torch.nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -67,17 +66,13 @@ class TorchClassifier(torch.nn.Module):
         if isinstance(features, tuple):  # CoCa's tower also returns its tokens
             features = features[0]
         tensors = {name: getattr(self, buffer_name) for name, buffer_name in self.buffer_names.items()}
-        weights, bias = tensors["weights"], tensors["logit_bias"]
-        tensors |= {"weights": weights.reshape(-1, weights.shape[-1]), "logit_bias": bias.reshape(-1)}
-        logits: torch.Tensor = self.head.logits(tensors, F.normalize(features, dim=-1))
-        if weights.ndim == 2:
-            return logits
-        return logits.reshape(-1, *weights.shape[:-1]).logsumexp(dim=2)
+        logits = self.head.all_logits(tensors, F.normalize(features, dim=-1))
+        return logits if logits.ndim == 2 else logits.logsumexp(dim=2)
 
 
 def check_tensors_work(
     tensors: Mapping[str, NDArray[np.float32]],
-    head: type[Head] | type[TrainingFree],
+    head: type[ByTensors],
     logits: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> None:
     """Refuse a head whose ``logits`` don't work with tensors, or give other values than with NumPy's arrays.
@@ -94,12 +89,10 @@ def check_tensors_work(
     hint = "write them with operators and methods that arrays and tensors both have (docs/how_to/extending.md)"
     draws = torch.randn(7, tensors["weights"].shape[-1], generator=torch.Generator().manual_seed(0))
     features_ND = F.normalize(draws, dim=-1)
-    try:
+    with foreign_errors(f"{problem} don't work with torch's tensors", hint):
         # NumPy's functions fail on tensors without data ("meta"), but accept others, on which torch.export then fails.
         copy.deepcopy(module).to("meta")(features_ND.to("meta"))
         found_NC = module(features_ND).numpy()
-    except Exception as error:  # it is code of others
-        raise InputError(f"{problem} don't work with torch's tensors ({foreign_error(error)}); {hint}") from error
     expected_NC = logits(features_ND.numpy())
     if not np.allclose(found_NC, expected_NC, rtol=0, atol=1e-4 * max(1, np.abs(expected_NC).max())):
         raise InputError(f"{problem} differ between torch tensors and NumPy arrays; {hint}")
@@ -123,7 +116,7 @@ class ZeroShotWeights:
     class_of: torch.Tensor
 
     @classmethod
-    def of(cls, tensors: Mapping[str, NDArray[np.float32]], head: type[Head] | type[TrainingFree]) -> "ZeroShotWeights":
+    def of(cls, tensors: Mapping[str, NDArray[np.float32]], head: type[ByTensors]) -> "ZeroShotWeights":
         """Return the weights of a classifier.
 
         Args:
@@ -132,7 +125,7 @@ class ZeroShotWeights:
         Raises:
             InputError: for a head with a formula of its own, which has no such weights.
         """
-        if head.logits not in (Head.logits, TrainingFree.logits):
+        if head.logits is not ByTensors.logits:
             raise InputError(f"zero_shot_weights: the head {head.name} is more than a matrix; use to_torch")
         weights = torch.from_numpy(tensors["weights"])
         scale = float(tensors["logit_scale"][0]) / OPEN_CLIP_SCALE
@@ -184,12 +177,8 @@ def write_onnx(
         raise InputError(f"--onnx {path}: the model has {total / 1e9:.1f} GB, and an ONNX file at most 2; use to_torch")
     generator = torch.Generator().manual_seed(0)
     batches = [torch.randn(number, 3, *size, generator=generator) for number in (1, 3)]
-    try:
+    with foreign_errors(f"--onnx {path}: torch can't export this model", "use to_torch"):
         content = _exported(module, batches[-1], {**metadata, "dbpt_version": __version__})
-    except Exception as error:  # the tower is code of others, as is the exporter
-        raise InputError(
-            f"--onnx {path}: torch can't export this model ({foreign_error(error)}); use to_torch"
-        ) from error
     runtime = optional_module("onnxruntime", "--onnx", "onnx")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for images in batches:

@@ -33,6 +33,7 @@ class Marker:
 
 
 R = TypeVar("R", bound=Marker)
+FREE_SPACE = "free space or choose another folder"
 EVENTS = "events.out.tfevents."
 """The beginning of the names of TensorBoard's files."""
 FIGURES = "figures"
@@ -75,10 +76,8 @@ class OutputFolder(Generic[R]):
         created = [path for path in (folder, *folder.absolute().parents) if not os.path.lexists(path)]
         lock = OwnedLock(folder / LOCK, "the folder")
         try:
-            try:
+            with system_errors(f"--out {folder}: cannot create", FREE_SPACE):
                 folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _cannot_create(folder, error) from None
             lock.check_owner_file()
             while not lock.take():
                 if os.path.lexists(lock.file):  # else its holder has just ended
@@ -148,13 +147,12 @@ class OutputFolder(Generic[R]):
                 self._make_subfolders(folder)
                 self._mark(folder, "training", description)
                 self._write_settings(folder, config)
-        except BaseException as error:
+        except BaseException:
             if is_new:
                 with contextlib.suppress(OSError):
                     self._clear(folder)
-            if isinstance(error, OSError):
-                raise _cannot_create(folder, error) from None
-            raise
+            with system_errors(f"--out {folder}: cannot create", FREE_SPACE):
+                raise
 
     def settings_to_continue(self, folder: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
         """Return the settings in ``folder``, for a command that names no data. Raises `InputError` if it holds none."""
@@ -291,7 +289,3 @@ def written_settings(folder: Path) -> dict[str, Any]:
         if name not in settings:
             raise InputError(f"{path}: lacks {name}; the file was changed, fit again")
     return settings
-
-
-def _cannot_create(folder: Path, error: OSError) -> InputError:
-    return InputError(f"--out {folder}: cannot create: {error.strerror}; free space or choose another folder")

@@ -20,9 +20,10 @@ from dbpt.clip import Backbone, check_spec, load_backbone_from_spec
 from dbpt.clip.spec import quiet_hub
 from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import Words
-from dbpt.errors import InputError, foreign_error
+from dbpt.errors import InputError, foreign_errors
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.heads import HEADS, Head
+from dbpt.heads import HEADS
+from dbpt.heads.tensors import ByTensors, of_outputs
 from dbpt.objectives.training_free import TrainingFree
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.storage.files import (
@@ -55,14 +56,14 @@ class FeatureClassifier:
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
-    head: type[Head] | type[TrainingFree]
+    head: type[ByTensors]
 
     def __post_init__(self) -> None:
         if self.weights.ndim not in (2, 3) or not self.weights.size:
             raise ValueError(f"weights has shape {self.weights.shape}, expected two or three dimensions")
         outputs = self.weights.shape[:-1]
         shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), outputs]}
-        shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self._of_outputs).items()}
+        shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(of_outputs(self.tensors)).items()}
         if (extra := self.tensors.keys() - shapes.keys() - {"weights"}) and self.head.name not in HEADS.added:
             raise ValueError(f"{min(extra)} is not a tensor of the head {self.head.name}")
         for name, expected in shapes.items():
@@ -86,26 +87,8 @@ class FeatureClassifier:
         Returns:
             (N, C) float32. With group prompts, the logarithm of the sum over the groups of each class.
         """
-        if self.weights.ndim == 2:
-            return self.head.logits(self.tensors, features)
-        return self.head.class_logits(self.group_logits(features))
-
-    def group_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits of the groups, of a classifier with group prompts.
-
-        Args:
-            features: (N, D) float32, rows of length 1.
-
-        Returns:
-            (N, C, A) float32.
-        """
-        return self.head.logits(self._of_outputs, features).reshape(-1, *self.weights.shape[:-1])
-
-    @property
-    def _of_outputs(self) -> dict[str, NDArray[np.float32]]:
-        """The tensors with ``weights`` (K, D) and ``logit_bias`` (1,) or (K,), as heads know them."""
-        weights, bias = self.weights.reshape(-1, self.weights.shape[-1]), self.tensors["logit_bias"].reshape(-1)
-        return {**self.tensors, "weights": weights, "logit_bias": bias}
+        logits = self.head.all_logits(self.tensors, features)
+        return logits if logits.ndim == 2 else self.head.class_logits(logits)
 
     def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the class of the largest logit.
@@ -139,7 +122,7 @@ class FeatureClassifier:
         Returns:
             (N, A) float32; each row has the sum 1.
         """
-        logits_NCA = self.group_logits(features)
+        logits_NCA = self.head.all_logits(self.tensors, features)
         probabilities = _softmax(logits_NCA.reshape(len(logits_NCA), -1)).reshape(logits_NCA.shape)
         of_attributes: NDArray[np.float32] = probabilities.sum(axis=1)
         return of_attributes
@@ -339,9 +322,5 @@ def downloaded(repository: str, **options: Any) -> Path:
     if not REPOSITORY.fullmatch(repository):
         kind = "a file" if os.path.lexists(repository) else "no folder"
         raise InputError(f"{repository!r}: is {kind}, and not the name of a repository, owner/name")
-    try:
-        with quiet_hub():
-            return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))
-    except Exception as error:  # the network, the hub's client, a name that is none
-        problem = foreign_error(error)
-        raise InputError(f"{repository!r}: no such folder, and the Hub could not give it ({problem})") from None
+    with foreign_errors(f"{repository!r}: no such folder, and the Hub could not give it"), quiet_hub():
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))

@@ -1,10 +1,11 @@
-"""The run folder: how it is read back, with its prompt and probe."""
+"""The run folder: how it is read back, with its prompt, probe and clusters."""
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.guesses.base import PROBE
+from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
@@ -24,6 +26,7 @@ from dbpt.storage.typed_json import typed_json
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
 
+T = TypeVar("T")
 TENSORS_SCHEMA_VERSION = 1
 HINT = "fit again"
 TENSORS = ("classifier", "pseudo_attributes", "clusters", "probe")
@@ -102,30 +105,55 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     return Classifier(backbone, head, marker.words, config, probe, read_card(folder))
 
 
-FILE = "probe.safetensors"
-ARRAYS = ("weights", "biases")
+PROBE_ARRAYS, CLUSTER_ARRAYS = ("weights", "biases"), ("weights", "biases", "separation")
 
 
 def write_probe(run: Path, probe: AttributeProbe) -> None:
     """Write the probe of a run."""
-    tensors = {name: getattr(probe, name) for name in ARRAYS}
-    metadata = {"cross_validated": json.dumps([asdict(figures) for figures in probe.figures])}
-    write_tensors(run / FILE, tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+    _write(run, "probe", probe, PROBE_ARRAYS, cross_validated=[asdict(figures) for figures in probe.figures])
 
 
 def read_probe(run: Path, words: Words) -> AttributeProbe:
     """Read the probe of a run with these words. Raises `InputError` if it is missing or was changed."""
-    path = run / FILE
-    if is_missing(path):
-        raise InputError(f"{path}: is missing; {HINT}")
-    tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, needs=ARRAYS)
-    figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, HINT)
-    weights, biases = (tensors[name] for name in ARRAYS)
+    (weights, biases), figures = _read(run, "probe", PROBE_ARRAYS, "cross_validated", list[CrossValidated])
     shapes = weights.shape[:1], biases.shape, [(len(f.counts), len(f.n_guessed), len(f.precision)) for f in figures]
     wanted = (sum(words.sizes),), (sum(words.sizes),), [(size,) * 3 for size in words.sizes]
-    if weights.ndim != 2 or shapes != wanted or not are_finite(weights, biases):
-        raise InputError(f"{path}: does not belong to this run; {HINT}")
+    _check_fit(run, "probe", weights.ndim == 2 and shapes == wanted and are_finite(weights, biases))
     return AttributeProbe(weights, biases, tuple(figures))
+
+
+def write_clusters(run: Path, clusters: ClassClusters) -> None:
+    """Write the clusters of a run, so that other images can be assigned to them."""
+    _write(run, "clusters", clusters, CLUSTER_ARRAYS, names=clusters.names)
+
+
+def read_clusters(run: Path, num_classes: int) -> ClassClusters:
+    """Read the clusters of a run. Raises `InputError` if they are missing or were changed."""
+    (weights, biases, separation), names = _read(run, "clusters", CLUSTER_ARRAYS, "names", list[list[str]])
+    number = len(names[0]) if names else 0
+    shapes = (weights.shape[:2], biases.shape, separation.shape, [len(of_class) for of_class in names])
+    wanted = ((num_classes, number), (num_classes, number), (num_classes,), [number] * num_classes)
+    _check_fit(run, "clusters", weights.ndim == 3 and shapes == wanted and number > 0 and are_finite(weights, biases))
+    return ClassClusters(weights, biases, separation, tuple(map(tuple, names)))
+
+
+def _write(run: Path, what: str, value: object, arrays: Sequence[str], **entries: object) -> None:
+    """Write the ``arrays`` of a value and ``entries`` of JSON as ``what.safetensors``."""
+    tensors = {name: getattr(value, name) for name in arrays}
+    metadata = {name: json.dumps(entry) for name, entry in entries.items()}
+    write_tensors(run / f"{what}.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+
+
+def _read(run: Path, what: str, arrays: Sequence[str], entry: str, kind: type[T]) -> tuple[list[NDArray[Any]], T]:
+    """Return the arrays and the entry, of this type, that `_write` wrote."""
+    path = run / f"{what}.safetensors"
+    tensors, metadata = read_tensors(path, f"run's {what}", version=TENSORS_SCHEMA_VERSION, needs=arrays)
+    return [tensors[name] for name in arrays], typed_json(metadata, entry, kind, path, HINT)
+
+
+def _check_fit(run: Path, what: str, fits: bool) -> None:
+    if not fits:
+        raise InputError(f"{run / what}.safetensors: does not belong to this run; {HINT}")
 
 
 PROMPT, CONTEXT = "prompt.safetensors", "context"

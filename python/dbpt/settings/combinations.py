@@ -6,6 +6,7 @@ from itertools import product
 
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS, LINEAR_HEADS
+from dbpt.heads.tensors import ByTensors
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.fields import AUTO, NOT_WITH_AUTO, NOT_WITH_CLUSTERS, asked_word, flag_of
 from dbpt.settings.sections import (
@@ -179,10 +180,7 @@ def why_not_mixed(head: str, *, has_words: bool) -> str | None:
         return "groups without words have no untrained prompts to mix with"
     if head in LINEAR_HEADS:
         return None
-
-    from dbpt.heads.base import Head
-
-    linear = HEADS[head].logits is Head.logits
+    linear = HEADS[head].logits is ByTensors.logits
     return None if linear else f"the logits of head {head} are not linear in its weights, so nothing can be mixed"
 
 

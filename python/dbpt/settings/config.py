@@ -21,7 +21,7 @@ from dbpt.settings.combinations import Settings, why_config_refused
 from dbpt.settings.fields import AUTO, asked_word, flag_of
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DEFAULT_DRO_STEP
-from dbpt.storage.files import read_regular
+from dbpt.storage.typed_json import read_toml
 
 
 def readers(setting: str) -> list[str]:
@@ -83,11 +83,6 @@ def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
             replaced |= names
     return {name: value for name, value in settings.items() if name not in replaced} | dict(given)
 
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATHS = (
@@ -254,11 +249,7 @@ def _described(setting: Parameter, metadata: Mapping[str, Any]) -> str:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read settings from a TOML file, as `make_config` takes them. Raises `InputError` if it refuses them."""
-    text = read_regular(path, "TOML config", 1 << 20)
-    try:
-        settings = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot read as a TOML config: {error}") from None
+    settings = read_toml(path, "TOML config")
     try:
         make_config(settings)
     except InputError as error:

@@ -100,14 +100,9 @@ class OwnedLock:
             user = getpass.getuser()
         except (KeyError, OSError):  # such as a user without a name in a container
             user = f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
-        with contextlib.suppress(FileNotFoundError):
-            self._owner.unlink()
-        descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)  # O_EXCL doesn't follow links
-        try:
-            owner = f"process {os.getpid()} of {user} on {socket.gethostname()}"
-            os.write(descriptor, owner.encode("utf-8", "replace"))
-        finally:
-            os.close(descriptor)
+        self._owner.unlink(missing_ok=True)
+        with self._owner.open("x", encoding="utf-8", errors="replace") as file:  # "x" doesn't follow links
+            file.write(f"process {os.getpid()} of {user} on {socket.gethostname()}")
 
     def __enter__(self) -> "OwnedLock":
         self.wait()

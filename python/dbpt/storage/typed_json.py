@@ -1,9 +1,10 @@
-"""JSON that is read back into dataclasses: types, limits and versions are checked."""
+"""JSON that is read back into dataclasses: types, limits and versions are checked. TOML, as people write it."""
 
 import dataclasses
 import json
 import math
 import re
+import sys
 import types
 from collections.abc import Mapping
 from functools import cache, partial
@@ -13,8 +14,13 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from dbpt.errors import InputError
 from dbpt.storage.files import check_version, read_regular
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 T = TypeVar("T")
-MOST_BYTES = 1 << 26
+MOST_BYTES, MOST_BYTES_BY_HAND = 1 << 26, 1 << 20
 DEEPEST = 16  # levels of nesting in a value of type Any
 
 
@@ -42,6 +48,16 @@ def read_json(path: Path, what: str, version: int | None = None) -> dict[str, An
     if version is not None:
         check_version(path, value.get("schema_version"), version)
     return value
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return the content of a TOML file, written by hand. Raises `InputError` for anything else."""
+    text = read_regular(path, what, MOST_BYTES_BY_HAND)
+    try:
+        content: dict[str, Any] = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot read as a {what}: {error}") from None
+    return content
 
 
 def json_object(text: str | bytes, where: str) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.clip.load import checked_spec
-from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors
+from dbpt.data import Dataset, check_precomputed_file
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS
-from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, in_digits
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.guesses.grouping import Grouping
@@ -28,7 +27,7 @@ SMALL_VALIDATION_GROUP = 10
 
 
 def check_before_reading(config: FitConfig) -> None:
-    """Refuse settings that are wrong whatever the data are: of backbone, cache, features, proportions and context.
+    """Refuse settings that are wrong whatever the data are: of backbone, cache, features and context.
 
     Refuse a method of guessing that lacks a package too.
     """
@@ -41,23 +40,10 @@ def check_before_reading(config: FitConfig) -> None:
     if n_ctx is not None and isinstance(length, int) and n_ctx >= length:
         room = f"the text tower has {length} positions, which must hold a class name too"
         raise InputError(f"--n-ctx {n_ctx}: {room}; lower it")
-    if config.attributes is None and config.factors is None:
-        if config.data in DATASETS and config.celeba_attributes is None:
-            _check_proportions(config, list(DATASETS[config.data].words.attributes))
-    elif config.attributes is not None and not config.names_none:
-        _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
-    elif config.attributes is None and config.factors is not None:
-        parse_factors(config.factors)
     if config.opens_images and not os.path.isdir(config.cache_dir):  # noqa: PTH112 (Path.is_dir raises where it may not look)
         if os.path.lexists(config.cache_dir):
             raise InputError(f"--cache {config.cache_dir}: is not a folder; choose another")
         check_can_create(config.cache_dir, option="--cache")
-
-
-def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
-    if config.proportions is not None and len(config.proportions) != len(attributes):
-        expected = f"one for each of {', '.join(attributes)}, found {len(config.proportions)}"
-        raise InputError(f"--proportions: expected {len(attributes)} numbers, {expected}")
 
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
@@ -73,14 +59,16 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
                 raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
     if config.proportions is not None and any(suspect.prefix for suspect in dataset.words.suspects):
         raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
-    _check_proportions(config, dataset.attribute_names)
+    if config.proportions is not None and len(config.proportions) != dataset.num_attributes:
+        expected = f"one for each of {', '.join(dataset.attribute_names)}, found {len(config.proportions)}"
+        raise InputError(f"--proportions: expected {dataset.num_attributes} numbers, {expected}")
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.trained_objective].trains_on),
         (f"--model-selection {config.model_selection}", config.model_selection in TRUE_SELECTIONS, "val"),
     ):
-        rows = dataset.splits == SPLITS.index(split)
+        rows = dataset.in_split(split)
         if not rows.any():  # validation will be held out of training
-            rows = dataset.splits == SPLITS.index("train")
+            rows = dataset.in_split("train")
         if wanted and not (dataset.attributes[rows] >= 0).any():
             problem = f"{dataset.source} has no attribute for any row of split {split!r}"
             raise InputError(f"{flag}: {problem}; use pseudo groups instead")

@@ -179,7 +179,7 @@ def run_with_data(
         given: settings by name. One that is None is the run's; columns and embeddings are the run's only for its own
             data. Attributes replace those of the run. Without any, those of the data are read.
     """
-    from dbpt.study.embedded import storing_texts  # imports torch
+    from dbpt.study.study import storing_texts  # imports torch
 
     classifier = load(run, device=device, weights=weights)
     own, overrides = classifier.config, {name: value for name, value in given.items() if value is not None}

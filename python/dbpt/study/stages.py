@@ -36,8 +36,7 @@ from dbpt.study.checks import (
     setting_warnings,
 )
 from dbpt.study.data import open_dataset, rows_with_known
-from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows
-from dbpt.study.study import Study
+from dbpt.study.study import Embedded, Study, configured_backbone, embedded_rows
 
 logger = logging.getLogger(__name__)
 

@@ -1,21 +1,236 @@
-"""`Study`: images with pseudo attributes and splits."""
+"""`Embedded`: readable images with features, which guess their attributes; `Study`: with guesses, splits, groupings."""
 
-from dataclasses import dataclass
-from functools import cached_property
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.cautions import Caution
+from dbpt.cautions import Caution, caution
+from dbpt.clip import Backbone, load_backbone, zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset import Average, Split
+from dbpt.data.features import StoredFeatures, open_precomputed_features
 from dbpt.errors import InputError
-from dbpt.guesses import GuessedFactors, Guesses
+from dbpt.features import EmbeddedFiles, Failure
+from dbpt.guesses import PSEUDO_METHODS, GuessedFactors, Guesses
 from dbpt.guesses.base import GroupKind
+from dbpt.guesses.catalogue import read_catalogue
+from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.grouping import Grouping, Use
+from dbpt.guesses.label import label_suspects, with_known
+from dbpt.guesses.linear_probe import AttributeProbe, Features
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.settings.config import FitConfig
-from dbpt.study.embedded import Embedded
+from dbpt.settings.sections import BackboneSettings
+from dbpt.storage.files import TEXTS, StoredArrays
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """The N readable images of a data set, with their ``features`` (N, D) of ``backbone``, L2-normalised.
+
+    Their attributes are guessed from the ``label_features`` (N, E) of the ``labeller``, which also reads words: that of
+    ``--label-model``, or the backbone itself. ``known`` are the attributes that need no guess: those of
+    `rows_with_known`, or the clusters that ``--attributes clusters`` asks for. ``warnings`` are about the ``failures``.
+    For training there are also zero-shot ``class_weights`` (C, D), and the ``context`` as which prompts start, if it is
+    a saved one.
+    """
+
+    dataset: Dataset
+    backbone: Backbone
+    features: Features
+    labeller: Backbone
+    label_features: Features
+    known: GuessedFactors | None
+    failures: tuple[Failure, ...]
+    warnings: tuple[Caution, ...] = ()
+    class_weights: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    context: NDArray[np.float32] | None = None
+
+    @property
+    def stored(self) -> StoredFeatures:
+        """The features in their files, for commands that train nothing."""
+        assert isinstance(self.features, StoredFeatures)
+        return self.features
+
+    @cached_property
+    def logits(self) -> NDArray[np.float32]:
+        """Zero-shot logits (N, K) of the values of all suspects, one suspect after another."""
+        texts, owners = self.dataset.words.attribute_texts()
+
+        def of_rows(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            return zero_shot_logits(self.labeller, self.label_features, texts, owners, rows=rows)
+
+        return self._apart(of_rows)
+
+    def are_guessed(self, config: FitConfig) -> bool:
+        """Return whether some attributes are guessed, and not all taken from ``known``."""
+        return self.known is None or (config.keeps_known and bool(self.dataset.attribute_names))
+
+    def guess(self, config: FitConfig, probe: AttributeProbe | None = None) -> GuessedFactors:
+        """Return the pseudo attributes of all images. Test images don't influence those of others.
+
+        ``probe`` is that of a finished run, if none is to be fitted.
+        """
+        if not self.are_guessed(config):
+            assert self.known is not None
+            return self.known
+        method, fit_on, known = PSEUDO_METHODS[config.pseudo_method], ~self.dataset.in_split("test"), self.known
+        if known is not None and config.probe_rows is not None:
+            known = method.drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
+        if method.learns and probe is None:
+            assert known is not None
+            advice = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
+            labels, words = self.dataset.labels, self.dataset.words
+            probe = method.fit(self.label_features, known, labels, fit_on, words, seed=config.seed, hint=advice)
+        logits = self.logits if probe is None else self._apart(partial(probe.logits, self.label_features))
+        guessed = label_suspects(
+            logits,
+            self.dataset.labels,
+            self.dataset.words,
+            method=method.for_logits(),
+            proportions="estimated" if config.proportions is None else config.proportions,
+            fit_on=fit_on if fit_on.any() else None,
+            min_confidence=config.min_confidence,
+            seed=config.seed,
+        )
+        note = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
+        guessed = guessed if known is None else with_known(guessed, known)
+        factors = [replace(factor, method=method.name, note=note + factor.note) for factor in guessed.factors]
+        return replace(guessed, factors=tuple(factors), probe=probe)
+
+    def _apart(self, of_rows: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the logits (N, K) of test images and of others, which would change the rounding of each other."""
+        logits = np.empty((len(self.dataset), sum(self.dataset.words.sizes)), np.float32)
+        is_test = self.dataset.in_split("test")
+        for rows in map(np.flatnonzero, (~is_test, is_test)):
+            logits[rows] = of_rows(rows)
+        return logits
+
+
+def configured_backbone(settings: BackboneSettings, names: Mapping[str, Any] | None = None) -> Backbone:
+    """Load the backbone of the settings, or the one of these ``names``, on their device and in their precision."""
+    names = settings.backbone if names is None else names
+    backbone = storing_texts(load_backbone(**names), settings)
+    logger.debug(f"backbone: {names['model']}, {names['pretrained']}, on {backbone.device}")
+    return backbone
+
+
+def storing_texts(backbone: Backbone, settings: BackboneSettings) -> Backbone:
+    """Return the backbone with a store for the features of long lists of sentences, beside those of images."""
+    with suppress(InputError):  # without a home there is no cache folder, and precomputed features need none
+        return replace(backbone, stored_texts=StoredArrays(settings.cache_dir / TEXTS))
+    return backbone
+
+
+def embedded_rows(
+    dataset: Dataset,
+    backbone: Backbone,
+    config: FitConfig,
+    known: GuessedFactors | None,
+    clusters: ClassClusters | None = None,
+    *,
+    measure: bool = False,
+) -> Embedded:
+    """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
+
+    Args:
+        dataset: all rows.
+        backbone: the one that is trained on.
+        config: the settings. Attributes below their ``min_confidence`` become unknown.
+        known: the known attributes of ``dataset``.
+        clusters: the clusters of a run; None finds clusters, if ``config`` asks for them.
+        measure: whether to measure images too that are decoded for ``backbone``.
+    """
+    labeller = backbone
+    if config.label_backbone is not None:
+        labeller = configured_backbone(config, config.label_backbone | {"image_precision": backbone.image_precision})
+    for clip in (backbone, labeller):
+        clip.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    readable, features, failures = embed_dataset(dataset, backbone, config, measure=measure)
+    rows, label_features = _rows_without(failures, len(dataset)), features
+    if labeller is not backbone:
+        logger.info(f"features for the pseudo attributes, of {config.label_model}:")
+        readable, label_features, others = embed_dataset(readable, labeller, replace(config, embeddings=None))
+        failures += tuple(replace(failure, row=int(rows[failure.row])) for failure in others)
+        kept = _rows_without(others, len(rows))
+        features, rows = features.take(kept), rows[kept]
+    if known is not None:
+        known = known.take(rows)
+    elif config.num_clusters is not None:
+        clusters = clusters or find_clusters(readable, label_features, labeller, config.num_clusters)
+        known = GuessedFactors.of_clusters(clusters, label_features, readable.labels)
+    if known is not None:
+        known = known.above(config.min_confidence)
+    failures = tuple(sorted(failures, key=lambda failure: failure.row))
+    warnings = [
+        caution("unreadable image", where=dataset.where(failure.row), path=failure.path, reason=failure.reason)
+        for failure in failures[:3]
+    ]
+    warnings += [caution("more unreadable images", n=len(failures) - 3)] if failures[3:] else []
+    return Embedded(
+        dataset=readable,
+        backbone=backbone,
+        features=features,
+        labeller=labeller,
+        label_features=label_features,
+        known=known,
+        failures=failures,
+        warnings=tuple(warnings),
+    )
+
+
+def _rows_without(failures: Sequence[Failure], num_rows: int) -> NDArray[np.int64]:
+    """Return the row numbers of ``num_rows`` without those of the ``failures``."""
+    return np.setdiff1d(np.arange(num_rows), [failure.row for failure in failures])
+
+
+def embed_dataset(
+    dataset: Dataset, backbone: Backbone, config: FitConfig, *, measure: bool = False
+) -> tuple[Dataset, StoredFeatures, tuple[Failure, ...]]:
+    """Return the readable rows of the data set and their features, or all rows with precomputed features.
+
+    With ``measure``, images that are decoded here are measured too, so that `measure_files` needn't decode them again.
+    """
+    if config.embeddings is not None:
+        model = backbone.spec["model"]
+        features = open_precomputed_features(Path(config.embeddings), dataset, backbone.embed_dim, model)
+        unopened = "" if config.opens_images else "; no image is opened"
+        logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
+        return dataset, features, ()
+    folder = config.cache_dir / "features"
+    embedded = EmbeddedFiles(
+        backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures, measure=measure
+    )
+    recomputed = embedded.complete(batch_size=config.embed_batch_size)
+    features, failures = embedded.features(), embedded.failures()
+    done = f"{len(dataset)} images, {recomputed} embedded now, {len(failures)} unreadable"
+    logger.info(f"features in {backbone.image_precision}: {done}")
+    if not failures:
+        return dataset, features, ()
+    rows = _rows_without(failures, len(dataset))
+    return dataset.take(rows), features.take(rows), failures
+
+
+def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: Backbone, number: int) -> ClassClusters:
+    """Return ``number`` clusters in each class, 0 for as many as fit, of the (N, D) features of ``backbone``.
+
+    They are fitted on all rows but those of the test split, and named by words of the catalogue.
+    """
+    fitted = dataset.rows_to_fit
+    class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
+    clusters = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
+    named = ((family.templates[0], *item) for family in read_catalogue() for item in family.attributes.items())
+    texts = {name: template.replace("{}", wordings[0]) for template, name, wordings in named}
+    return clusters.named(list(texts), zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +311,7 @@ class Study:
 
         Rows held out for validation count, and draws don't matter, so that an audit of a run has the same.
         """
-        counts = self.reported.counts(np.flatnonzero(self.dataset.splits == SPLITS.index("train")))
+        counts = self.reported.counts(np.flatnonzero(self.dataset.in_split("train")))
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
     @property

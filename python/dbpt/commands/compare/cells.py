@@ -42,9 +42,8 @@ from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
-from dbpt.study.embedded import Embedded
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
-from dbpt.study.study import Study
+from dbpt.study.study import Embedded, Study
 from dbpt.training.judging import Diverged
 
 RESAMPLING = 0x7265
@@ -159,7 +158,7 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
         arrays += [known.pseudo_attributes, known.posterior]
     if config.label_model is not None and not config.learns_attributes and embedded.are_guessed(config):
         arrays.append(embedded.logits)
-    rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
+    rows = np.flatnonzero(dataset.in_split("test")) if only_test else slice(None)
     for array in (whole[rows] for whole in arrays):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)

@@ -44,14 +44,13 @@ from dbpt.report.results_page import (
 )
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
-from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
+from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_clusters, write_probe
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO, Command
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import with_data
-from dbpt.study.embedded import write_clusters
 from dbpt.study.stages import image_columns, log_warnings, prepare
 from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.features import map_blocks
 from dbpt.data.tables import csv_text, read_columns, unmarked
 from dbpt.errors import InputError, first_few, nearest
 from dbpt.features.images import UnreadableImage
@@ -336,14 +337,14 @@ class RunLabels:
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
     """Return (N,) int64, 1 where the run's classifier is right."""
-    from dbpt.study.embedded import embed_dataset
+    from dbpt.study.study import embed_dataset
 
     config = classifier.config if cache is None else replace(classifier.config, cache=cache)
     _, features, failures = embed_dataset(dataset, classifier.backbone, config)
     if failures:
         named = first_few([f"{failure.path}: {failure.reason}" for failure in failures], 3, "; ")
         raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
-    right: NDArray[np.int64] = (features.map_blocks(classifier.head.predictions) == dataset.labels).astype(np.int64)
+    right: NDArray[np.int64] = (map_blocks(features, classifier.head.predictions) == dataset.labels).astype(np.int64)
     return right
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.columns import Columns, DataRequest, column_position, shortened
+from dbpt.data.columns import Columns, DataRequest, positions_of, shortened
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.layouts import DatasetReader
 from dbpt.data.paths import NOT_PUBLISHED, find_root, first_of, relative_path
@@ -159,7 +159,7 @@ def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Col
     claimed = int(header[0]) if len(header) == 1 and header[0].isdecimal() and len(header[0]) < 19 else None
     if claimed is not None:
         line, header = next(rows, (line, []))
-    positions = {name: column_position(f"{path} line {line}", header, name) for name in wanted}
+    positions = positions_of(f"{path} line {line}", header, wanted, ())
     width, before = len(header), 0
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in (IMAGE, *wanted)}

@@ -21,7 +21,7 @@ from dbpt.data.paths import image_column, is_file, is_there
 from dbpt.data.tables import read_text
 from dbpt.data.words import Vocabulary
 from dbpt.environment import cache_folder
-from dbpt.errors import InputError, foreign_error, optional_module
+from dbpt.errors import InputError, foreign_errors, optional_module
 from dbpt.storage.files import reason_of, system_errors
 from dbpt.storage.typed_json import json_object
 
@@ -127,11 +127,8 @@ def _load(folder: Path) -> dict[str, datasets.Dataset]:
     for name in names:
         if not _has_files(folder / name):  # datasets saves empty splits, but can't load them
             continue
-        try:
+        with foreign_errors(f"{folder / name}: datasets cannot load it", SAVE_AGAIN):
             splits[name] = datasets.Dataset.load_from_disk(str(folder / name)).with_format(None)
-        except Exception as error:  # the library can raise anything for damaged files
-            reason = foreign_error(error)
-            raise InputError(f"{folder / name}: datasets cannot load it ({reason}); {SAVE_AGAIN}") from None
         tabular.check_number(folder / name, len(splits[name]))
     if not splits:
         raise InputError(f"{folder}: has no rows; save some")
