@@ -15,6 +15,38 @@ from dbpt.groups import SMALL_GROUP, ids, worst_group
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClustersSummary:
+    """The ``names`` (C, K) of clusters, and their ``separation`` (C,), None for a class with too few images for it."""
+
+    names: list[list[str]]
+    separation: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupedData:
+    """A data set whose groups are over the ``attributes``, or ``clusters``; over the classes without any."""
+
+    name: str
+    root: str
+    classes: list[str]
+    attributes: list[str]
+    notes: list[str]
+    clusters: ClustersSummary | None = None
+
+    @property
+    def groups(self) -> list[tuple[str, str]]:
+        """(class name, attribute name) of each group, in the order g = y*A + a; "" without attributes."""
+        return [(y, a) for y in self.classes for a in self.attributes] or self.pseudo_groups
+
+    @property
+    def pseudo_groups(self) -> list[tuple[str, str]]:
+        """(class name, attribute name) of each pseudo-group, in the order g = y*A + a; "" without attributes."""
+        if self.clusters is None:
+            return [(y, a) for y in self.classes for a in self.attributes or [""]]
+        return [(y, a) for y, names in zip(self.classes, self.clusters.names, strict=True) for a in names]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """The images of a class with an attribute, and how a classifier does on them. None means not known, never 0.
 

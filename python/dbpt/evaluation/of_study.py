@@ -11,7 +11,7 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
-from dbpt.evaluation.data_summary import ClustersSummary, DataSummary, FactorSummary
+from dbpt.evaluation.accuracy import ClustersSummary
 from dbpt.evaluation.repeats import Evaluated
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
@@ -163,12 +163,12 @@ def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
     return results.Metrics(
         schema_version=results.SCHEMA_VERSION,
         dbpt_version=__version__,
-        dataset=DataSummary(
+        dataset=results.DataSummary(
             name=dataset.name,
             root=str(dataset.root),
             classes=list(dataset.class_names),
             attributes=list(dataset.attribute_names) if own_names else [],
-            factors=[FactorSummary(name=factor.name, values=list(factor.values)) for factor in factors],
+            factors=[results.FactorSummary(name=factor.name, values=list(factor.values)) for factor in factors],
             counts={split: grouping.counts(study.rows(split)).tolist() for split in SPLITS},
             train_counts_pseudo=study.grouping("pseudo").counts(study.rows("train")).tolist(),
             notes=list(dataset.notes),

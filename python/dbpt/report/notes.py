@@ -5,7 +5,7 @@ from dbpt.groups import group_name
 from dbpt.guesses.base import Provenance
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.summary import SPLIT_NAMES, Summary, named, right_by_factor
+from dbpt.report.summary import SPLIT_NAMES, Summary, named
 from dbpt.report.text import count_of, cross_validation_text, guesser, interval_text, percent, points
 from dbpt.settings.fields import AUTO, varied_in_words
 from dbpt.settings.sections import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS, TRUE_SELECTIONS
@@ -165,17 +165,16 @@ def pseudo_note(metrics: Metrics) -> str:
     """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
     if not metrics.dataset.has_attributes:
         return "pseudo attributes: none, because no attribute is named"
-    quality = metrics.pseudo_quality
-    guesses = metrics.guesses
+    quality, guesses = metrics.pseudo_quality, metrics.guesses
     out_of_fold = map(cross_validation_text, guesses.cross_validations, (each.values for each in guesses.factors))
     others: dict[Provenance, str] = {"clusters": "groups:", "file": "attributes from a"}  # "file" is the method's name
     whose = others.get(guesses.provenance, f"{guesser(guesses.provenance)}'s guesses,")
     text = "; ".join([f"{whose} {pseudo_text(metrics)}", *out_of_fold])
     if quality is None or quality.smallest_group is None:
         return text
-    if len(factors := metrics.dataset.factors) > 1:
-        shares = zip(factors, right_by_factor(factors, quality.confusion), strict=True)
-        text += f"; right by factor: {', '.join(f'{factor.name} {percent(share)}' for factor, share in shares)}"
+    if guesses.named[1:]:
+        shares = ", ".join(f"{factor.name} {percent(factor.accuracy)}" for factor in guesses.named)
+        text += f"; right by factor: {shares}"
     smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
     interval = interval_text(smallest.precision_low, smallest.precision_high)
     right = f"{percent(quality.accuracy)} % are right{cluster_note(metrics)}"

@@ -130,12 +130,13 @@ def render_results(
     if is_run:
         worst = chosen.worst
         worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
-        parts.append(sections.mistakes(mistakes, worst_name, f"By {chosen.title}. "))
+        whose = f"By {chosen.title}. "
+        parts.append(section("mistakes", f"Mistakes in {worst_name}", mistakes=mistakes, whose=whose))
     by_clusters = guesses.provenance == "clusters"
     of_words = data.has_attributes and not by_clusters
     if (steps.fit or steps.guess) or (is_run and of_words and sheets.sheets is not None):
         of_data = {"by_clusters": by_clusters, "has_attributes": data.has_attributes}
-        parts.append(sections.next_step_section(kind, steps=steps, **of_data))
+        parts.append(section("next", "Next step", kind=kind, steps=steps, **of_data))
     if is_run:
         parts.append(section("data", "Data", data=data, tabled=tabled, of_guesses=of_words))
     by, guessed_by = selected_by(metrics), pseudo_text(metrics)
@@ -298,5 +299,5 @@ def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     head = sections.headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
     box = sections.doubts(guesses, "pseudo", is_untrusted=True)
     by_clusters = guesses.provenance == "clusters"
-    step = sections.next_step_section("guesses", by_clusters=by_clusters, label_command=label_commands)
+    step = section("next", "Next step", kind="guesses", by_clusters=by_clusters, label_command=label_commands)
     return sections.render_page(f"Guesses: {name} · dbpt", head, [box, sections.guessed(shown), step])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import __version__
 from dbpt.cautions import Caution
 from dbpt.clip import zero_shot_weights
 from dbpt.commands.discover.families import Families, families_of, parse_search
@@ -28,9 +27,8 @@ from dbpt.data.dataset import Split
 from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
 from dbpt.evaluation.findings import tried_family
-from dbpt.evaluation.of_study import backbone_summary
 from dbpt.evaluation.scoring import Score, errors_of, score_families
-from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, audited_data, opened_subject
+from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words
@@ -122,6 +120,7 @@ def discover(
         out=out,
         overwrite=overwrite,
         other_columns="columns" in searched or "captions" in searched,
+        measure="pixels" in searched,
         **of,
     ) as subject:
         families = families_of(subject, searched, catalogue, captions)
@@ -161,21 +160,16 @@ def _figures(
     errors = int((~right).sum())
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
-        dbpt_version=__version__,
         verdict=families_in_words(tried, WHO.get(subject.by, subject.title), errors, len(images.labels)),
-        data=audited_data(subject),
-        backbone=backbone_summary(subject.embedded.backbone, subject.config),
-        predictions_by=subject.by,
-        predictions_from=subject.title,
         errors=errors,
         catalogue=catalogue,
         families=tried,
         left_out=families.left_out,
         warnings=[*_class_doubts(subject, images, scores), *subject.logged],
-        command=command,
         audit_command=audit,
         fit_command=fit,
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
+        **figures_of_subject(subject, command),
     )
 
 
@@ -220,7 +214,7 @@ def _split_to_check(subject: Subject) -> Split | None:
 def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) -> list[TriedFamily]:
     """Return the families, those that are proposed with their test in the images of another ``split``."""
     subject = families.subject
-    chosen = [family for family in tried if family.finding == "proposed" and family.like is None][:MOST_CONFIRMED]
+    chosen = [family for family in tried if family.is_distinct][:MOST_CONFIRMED]
     rows = np.flatnonzero(subject.dataset.splits == SPLITS.index(split))
     assert subject.predict is not None
     images, right = families.images(rows), subject.predict(rows).predictions == subject.dataset.labels[rows]
