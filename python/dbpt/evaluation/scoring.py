@@ -385,8 +385,8 @@ def _with_interval(score: Score, images: Images, right: NDArray[np.bool_], permu
         return score
     errors = _errors(score.of.guessed, images, right, permutations, bootstraps=BOOTSTRAPS)
     assert errors is not None
-    limits = {"share_low": errors.share_low, "share_high": errors.share_high}
-    return replace(score, explained=replace(explained, errors=replace(explained.errors, **limits)))
+    errors = replace(explained.errors, share_low=errors.share_low, share_high=errors.share_high)
+    return replace(score, explained=replace(explained, errors=errors))
 
 
 def group_tables(
