@@ -132,7 +132,9 @@ class Score:
     def is_dim(self) -> bool:
         """True if errors go with the family, and CLIP sees the names, but only as an attribute without clear limits."""
         kinds = {doubt.kind for doubt in self.of.doubts}
-        return bool(kinds) and kinds <= DIM_DOUBTS and self.explained is not None and not self.explained.failing()
+        if not kinds or not kinds <= DIM_DOUBTS or self.of.class_words or self._not_beyond is not None:
+            return False
+        return self.explained is not None and self.explained.failing() is None
 
     @property
     def is_distinct(self) -> bool:
