@@ -132,7 +132,9 @@ class Score:
     def is_dim(self) -> bool:
         """True if errors go with the family, and CLIP sees the names, but only as an attribute without clear limits."""
         kinds = {doubt.kind for doubt in self.of.doubts}
-        return bool(kinds) and kinds <= DIM_DOUBTS and self.explained is not None and not self.explained.failing()
+        if not kinds or not kinds <= DIM_DOUBTS or self.of.class_words or self._not_beyond is not None:
+            return False
+        return self.explained is not None and self.explained.failing() is None
 
     @property
     def is_distinct(self) -> bool:
@@ -385,8 +387,8 @@ def _with_interval(score: Score, images: Images, right: NDArray[np.bool_], permu
         return score
     errors = _errors(score.of.guessed, images, right, permutations, bootstraps=BOOTSTRAPS)
     assert errors is not None
-    limits = {"share_low": errors.share_low, "share_high": errors.share_high}
-    return replace(score, explained=replace(explained, errors=replace(explained.errors, **limits)))
+    errors = replace(explained.errors, share_low=errors.share_low, share_high=errors.share_high)
+    return replace(score, explained=replace(explained, errors=errors))
 
 
 def group_tables(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,10 +124,10 @@ def discover(
         right = subject.predictions.predictions == images.labels
         guessed = families.of(images, subject.audited)
         scores = score_families(guessed, images, right, is_foreign=subject.by == "file", pairs=True)
-        named = {"catalogue": catalogue and os.fspath(catalogue), "captions": captions and os.fspath(captions)}
-        given = {"search": None if search is None else searched, **named}
+        named = None if catalogue is None else os.fspath(catalogue)
+        given = {"search": None if search is None else searched, "catalogue": named, "captions": captions}
         command = subject.command("discover", **given, weights=weights, out=out)
-        figures = _figures(subject, families, images, scores, right, named["catalogue"], command)
+        figures = _figures(subject, families, images, scores, right, named, command)
         discovery = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
@@ -213,8 +213,8 @@ def _split_to_check(subject: Subject) -> Split | None:
         return None
     unfit = {subject.split, *(["train"] if subject.by == "run" else [])}
     sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
-    others = {name: size for name, size in zip(SPLITS, sizes, strict=True) if size and name not in unfit}
-    return max(others, key=lambda name: others[name], default=None)
+    others = [(size, name) for name, size in zip(get_args(Split), sizes, strict=True) if size and name not in unfit]
+    return max(others, key=lambda other: other[0], default=(0, None))[1]
 
 
 def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) -> list[TriedFamily]:
