@@ -112,7 +112,7 @@ def evidence_of(family: TriedFamily, families: Sequence[TriedFamily], n: int) ->
     if family.finding == "seen dimly":
         doubts = "; ".join(doubt.sentence for doubt in family.doubts)
         degrees = "A graded attribute looks like this, and most of its guesses may still be right. The pictures decide."
-        evidence.append(("Seen dimly", f"CLIP sees these names without a clear limit between: {doubts}. {degrees}"))
+        evidence.append(("Seen dimly", f"CLIP sees these names, but no clear limit between them: {doubts}. {degrees}"))
     elif family.doubts:
         evidence.append(("Like the classes?", text.sentence(family.doubts[0].sentence)))
     return evidence

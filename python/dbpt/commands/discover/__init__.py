@@ -225,15 +225,16 @@ def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) ->
     assert subject.predict is not None
     images, right = families.images(rows), subject.predict(rows).predictions == subject.dataset.labels[rows]
     names = {name for family in chosen for name in (family.parts or [family.name])}
-    guessed = {of.family.name: of for of in families.of(images, rows, names)} if names else {}
-    found = dict[str, Confirmation]()
+    some = families.of(images, rows, names) if names else []
+    guessed, by_name = {(of.source, of.family.name): of for of in some}, {of.family.name: of for of in some}
+    found = dict[tuple[str, str], Confirmation]()
     for family in chosen:
-        parts = [guessed[name] for name in family.parts]
-        of = GuessedFamily.pair(*parts) if parts else guessed[family.name]
+        parts = [by_name[name] for name in family.parts]
+        of = GuessedFamily.pair(*parts) if parts else guessed[family.source, family.name]
         if of is not None and (explained := errors_of(of, images, right)) is not None:
             p_value = None if explained.p_value is None else min(1.0, explained.p_value * len(chosen))
-            found[family.name] = Confirmation(split=split, explained=explained, p_value=p_value)
-    return [replace(family, confirmation=found.get(family.name)) for family in tried]
+            found[family.source, family.name] = Confirmation(split=split, explained=explained, p_value=p_value)
+    return [replace(family, confirmation=found.get((family.source, family.name))) for family in tried]
 
 
 def _examples(
