@@ -74,7 +74,7 @@ def origin_of(family: TriedFamily) -> str:
         return f"Captions with and without “{name}”."
     if family.source == "pair":
         return f"Each image has a value of both {' and '.join(text.shorten(part, LETTERS) for part in family.parts)}."
-    return f"The column {name} of the data says it: {values}."
+    return f"Those of the column {name} of the data: {values}."
 
 
 def evidence_of(family: TriedFamily, families: Sequence[TriedFamily], n: int) -> list[tuple[str, str]]:
