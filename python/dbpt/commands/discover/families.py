@@ -1,7 +1,7 @@
 """The families of a search: words, the user's columns, measured properties and captions, for any rows of the data."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -31,13 +31,14 @@ CAPTION_COLUMNS = ("caption", "captions", "tags", "alt", "alt_text")
 class Families:
     """All families of a search: the words that CLIP guesses, and those that are ``coded`` for all rows of the data.
 
-    ``left_out`` are columns that make no family.
+    ``left_out`` are columns that make no family, and ``numbers`` (N,) measured ones by name.
     """
 
     subject: Subject
     words: list[EmbeddedFamily]
     coded: list[CodedFamily]
     left_out: list[LeftOut] = field(default_factory=list)
+    numbers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.words) + len(self.coded)
@@ -83,7 +84,7 @@ def families_of(
     words = embed_families(subject.embedded.backbone, read_catalogue(catalogue)) if "words" in search else []
     columns, fitted, labels = dataset.other_columns, dataset.rows_to_fit, dataset.labels
     own = next((name for name in CAPTION_COLUMNS if name in columns.cells), None) if captions is None else captions
-    coded, left_out = list[CodedFamily](), list[LeftOut]()
+    coded, left_out, numbers = list[CodedFamily](), list[LeftOut](), dict[str, NDArray[np.float32]]()
     if "columns" in search:
         rest = columns.without([str(own)] if own is not None and "captions" in search else [])
         coded, left_out = code_columns(rest.cells, fitted, labels)
@@ -91,9 +92,10 @@ def families_of(
     if "pixels" in search and config.opens_images:
         measured = measure_files(dataset.root, dataset.paths, cache_dir=config.cache_dir / "features")
         texts = {name: np.array([*text.values, ""], object)[text.codes] for name, text in measured.texts.items()}
-        coded += code_columns(measured.numbers | texts, fitted, labels, source="measured")[0]
+        numbers = measured.numbers
+        coded += code_columns(numbers | texts, fitted, labels, source="measured")[0]
     if "captions" in search and own is not None:
         texts_N, warnings = captions_of(own, dataset)
         log_warnings(warnings)
         coded += code_captions(texts_N, labels)
-    return Families(subject=subject, words=words, coded=coded, left_out=left_out)
+    return Families(subject=subject, words=words, coded=coded, left_out=left_out, numbers=numbers)
