@@ -361,6 +361,11 @@ class TriedFamily:
     distribution: Distribution | None = None
 
     @property
+    def key(self) -> str:
+        """The name, after its source if that isn't words, as ``like``, ``through`` and ``parts`` have it."""
+        return self.name if self.source == "words" else f"{self.source}:{self.name}"
+
+    @property
     def is_distinct(self) -> bool:
         """True for a proposed family that says more than those before it."""
         return self.finding == "proposed" and self.like is None and self.through is None

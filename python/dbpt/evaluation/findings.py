@@ -57,7 +57,7 @@ def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_n
         like=score.like,
         through=score.through,
         source=score.of.source,
-        parts=[part.family.name for part in score.of.of_pair],
+        parts=[part.key for part in score.of.of_pair],
     )
 
 

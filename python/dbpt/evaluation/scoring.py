@@ -64,13 +64,13 @@ def score_families(
     errors_beyond = [_errors(of.beyond, images, right, permutations) for of in guessed]
     beyond = _explained([of.beyond for of in guessed], errors_beyond, images, right)
     alone = {
-        of.family.name: (one.errors.share or 0.0, 0.0 if one.difference is None else one.difference.value)
+        of.key: (one.errors.share or 0.0, 0.0 if one.difference is None else one.difference.value)
         for of, one in zip(guessed, explained, strict=True)
         if one is not None
     }
     scores = []
     for of, one, other in zip(guessed, explained, beyond, strict=True):
-        parts = [alone[part.family.name] for part in of.of_pair] or [(0.0, 0.0)]
+        parts = [alone[part.key] for part in of.of_pair] or [(0.0, 0.0)]
         larger = max(share for share, _ in parts), max(difference for _, difference in parts)
         scores.append(Score(of=of, explained=one, beyond=other, is_foreign=is_foreign, alone=larger))
     scores = [_with_interval(score, images, right, permutations) for score in scores]
@@ -152,7 +152,7 @@ def _with_leaders(scores: Sequence[Score], images: Images, right: NDArray[np.boo
             elif size * score.of.size <= MOST_CELLS * images.num_classes:
                 within_N = np.where(known & (guessed.guesses >= 0), within_N * score.of.size + guessed.guesses, -1)
                 size *= score.of.size
-            leader = leader or score.of.family.name
+            leader = leader or score.of.key
         found.append(score)
     return found
 
@@ -165,7 +165,7 @@ def _named_best(alike: Sequence[Score]) -> list[Score]:
     """
     rivals = [score for score in alike if score.tier == alike[0].tier and score.share >= alike[0].least_share]
     best = min(rivals, key=lambda score: (ORDER.index(score.of.source), -score.separation, score.of.size))
-    return [best, *(replace(score, like=best.of.family.name) for score in alike if score is not best)]
+    return [best, *(replace(score, like=best.of.key) for score in alike if score is not best)]
 
 
 def likeness(one: GuessedFamily, other: GuessedFamily) -> float:

@@ -109,10 +109,10 @@ def evidence_of(family: TriedFamily, families: Sequence[TriedFamily], n: int) ->
     ]
     if family.finding == "proposed":
         evidence.append(("Other images", confirmation_in_words(family.confirmation)))
-    if alike := [other for other in families if other.like == family.name]:
+    if alike := [other for other in families if other.like == family.key]:
         same = "These split the images in much the same way: at most one of them is what the classifier relies on."
         evidence.append(("Told apart also by", f"{_listed(alike)}. {same}"))
-    if through := [other for other in families if other.through == family.name]:
+    if through := [other for other in families if other.through == family.key]:
         no_more = "Among images with the same value of this family, errors don’t depend on them."
         evidence.append(("Go with it", f"{_listed(through)}. {no_more}"))
     if family.finding == "seen dimly":
@@ -192,7 +192,7 @@ def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, 
         )
     if best.source != "words":
         explain = f"it explains {text.share_in_words(best.explained)} of them"
-    others = [name_of(family) for family in families if family.like == best.name and family.finding == "proposed"]
+    others = [name_of(family) for family in families if family.like == best.key and family.finding == "proposed"]
     alike = f" (the same images are also told apart by {'; '.join(others[:MOST_ALIKE])})" if others else ""
     also = _explained_too(sum(family.is_distinct for family in families) - 1)
     confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."

@@ -48,10 +48,10 @@ class Families:
         embedded, seed = self.subject.embedded, self.subject.config.seed
         return images_to_search(embedded.backbone, embedded.dataset, embedded.stored, rows, seed)
 
-    def of(self, images: Images, rows: NDArray[np.int64], names: Collection[str] | None = None) -> list[GuessedFamily]:
+    def of(self, images: Images, rows: NDArray[np.int64], keys: Collection[str] | None = None) -> list[GuessedFamily]:
         """Return the families, by default all, with their values for the ``images`` of ``rows`` (n,)."""
-        words = [each for each in self.words if names is None or each.family.name in names]
-        coded = [each for each in self.coded if names is None or each.name in names]
+        words = [each for each in self.words if keys is None or each.family.name in keys]
+        coded = [each for each in self.coded if keys is None or f"{each.source}:{each.name}" in keys]
         guessed = guess_families(words, images, self.subject.dataset.words) if words else []
         return [*guessed, *(GuessedFamily.coded(each.take(rows)) for each in coded)]
 
