@@ -9,10 +9,10 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation.accuracy import Group, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.data_summary import ClustersSummary
+from dbpt.evaluation.data_summary import ClustersSummary, CodedSummary
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
-from dbpt.guesses.base import GroupKind
+from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share
 
@@ -49,8 +49,8 @@ class Search:
 class AuditedData:
     """The audited images: those of ``split`` (``all`` is every split), with a known label.
 
-    Groups over ``clusters`` have no ``attributes``. ``is_divided`` is False for data without splits, whose images are
-    all in the training split. ``search`` is the one that chose the attribute, if any did.
+    Groups over ``clusters`` or ``coded`` values have no ``attributes``. ``is_divided`` is False for data without
+    splits, whose images are all in the training split. ``search`` is the one that chose the attribute, if any did.
     """
 
     name: str
@@ -62,6 +62,7 @@ class AuditedData:
     attributes: list[str]
     notes: list[str]
     clusters: ClustersSummary | None = None
+    coded: CodedSummary | None = None
     is_divided: bool = True
     search: Search | None = None
 
@@ -73,8 +74,8 @@ class AuditedData:
     @property
     def groups(self) -> list[tuple[str, str]]:
         """(class name, attribute name) of each group, in the order g = y*A + a."""
-        if self.clusters is not None and not self.attributes:
-            return self.clusters.groups(self.classes)
+        if (own := self.clusters or self.coded) is not None and not self.attributes:
+            return own.groups(self.classes)
         return [(y, a) for y in self.classes for a in self.attributes]
 
 
@@ -243,6 +244,11 @@ class AuditFigures:
     def by_clusters(self) -> bool:
         """True if the groups are clusters within each class."""
         return self.group_kind == "pseudo" and self.guesses.provenance == "clusters"
+
+    @property
+    def by_values(self) -> bool:
+        """True if the groups are over the values of a column or a measured property."""
+        return self.group_kind == "pseudo" and self.guesses.provenance in BY_VALUES
 
     @property
     def is_flawless(self) -> bool:

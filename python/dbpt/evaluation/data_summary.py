@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.other_columns import CodedSource
 from dbpt.data.words import factor_codes, joint_codes
 from dbpt.groups import group_name
 from dbpt.storage.typed_json import Count
@@ -33,11 +34,24 @@ class ClustersSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodedSummary:
+    """The column of the data, or the measured property of the images, whose ``values`` (A,) divide the classes."""
+
+    source: CodedSource
+    name: str
+    values: list[str]
+
+    def groups(self, classes: Sequence[str]) -> list[tuple[str, str]]:
+        """Return (class name, value) of each group, in the order g = y*A + a."""
+        return [(y, a) for y in classes for a in self.values]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSummary:
     """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``, or without any the classes.
 
-    Groups over clusters have no ``attributes``. With ``factors`` the attributes are combinations of values, with the
-    first factor most significant. ``shots`` are the training images of each class, if drawn.
+    Groups over clusters or ``coded`` values have no ``attributes``. With ``factors`` the attributes are combinations of
+    values, with the first factor most significant. ``shots`` are the training images of each class, if drawn.
     """
 
     name: str
@@ -49,12 +63,18 @@ class DataSummary:
     train_counts_pseudo: list[Count]
     notes: list[str]
     clusters: ClustersSummary | None = None
+    coded: CodedSummary | None = None
     shots: Count | None = None
+
+    @property
+    def own_values(self) -> ClustersSummary | CodedSummary | None:
+        """What the pseudo-groups are over, if not over ``attributes``."""
+        return self.clusters or self.coded
 
     @property
     def has_attributes(self) -> bool:
         """False if the groups are the classes."""
-        return bool(self.attributes or self.clusters)
+        return bool(self.attributes or self.own_values)
 
     @property
     def smallest_group(self) -> int:
@@ -69,9 +89,9 @@ class DataSummary:
     @property
     def pseudo_groups(self) -> list[tuple[str, str]]:
         """(class name, attribute name) of each pseudo-group, in the order g = y*A + a; "" without attributes."""
-        if self.clusters is None:
+        if self.own_values is None:
             return [(y, a) for y in self.classes for a in self.attributes or [""]]
-        return self.clusters.groups(self.classes)
+        return self.own_values.groups(self.classes)
 
     @property
     def group_names(self) -> list[str]:

@@ -11,7 +11,7 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
-from dbpt.evaluation.data_summary import ClustersSummary, DataSummary, FactorSummary
+from dbpt.evaluation.data_summary import ClustersSummary, CodedSummary, DataSummary, FactorSummary
 from dbpt.evaluation.repeats import Evaluated
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
@@ -173,6 +173,7 @@ def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
             train_counts_pseudo=study.grouping("pseudo").counts(study.rows("train")).tolist(),
             notes=list(dataset.notes),
             clusters=clusters_summary(study.pseudo),
+            coded=coded_summary(study.pseudo),
             shots=study.config.shots,
         ),
         backbone=backbone_summary(study.embedded.backbone, study.config),
@@ -202,6 +203,13 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> results.BackboneS
         embed_dim=backbone.embed_dim,
         image_precision=backbone.image_precision if config.embeddings is None else None,
     )
+
+
+def coded_summary(pseudo: GuessedFactors) -> CodedSummary | None:
+    """Return the column or the measured property, and its values; None without."""
+    if (coding := pseudo.coding) is None:
+        return None
+    return CodedSummary(source=coding.source, name=coding.name, values=list(coding.values))
 
 
 def clusters_summary(pseudo: GuessedFactors) -> ClustersSummary | None:

@@ -293,7 +293,7 @@ def guesses_with_doubts(
         other_words: returns words to compare the names with.
     """
     if pseudo.names is not None:
-        return _judged_clusters(dataset, pseudo)
+        return _judged_values(dataset, pseudo)
     trust_fields: list[dict[str, Any]] = [
         # The probe of a saved classifier has no figures.
         {
@@ -318,13 +318,20 @@ def guesses_with_doubts(
     return Guesses(method=pseudo.method, factors=factors, **_figures(pseudo, dataset.attributes))
 
 
-def _judged_clusters(dataset: Dataset, pseudo: GuessedFactors) -> Guesses:
-    """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
+def _judged_values(dataset: Dataset, pseudo: GuessedFactors) -> Guesses:
+    """Return the figures of groups with values of their own, or of no attribute.
+
+    Such a value is right if the commonest true attribute of its images in the class is.
+    """
     comparable = Grouping.guessed(dataset, pseudo).as_true_attributes(dataset, np.arange(len(dataset)))
     figures = _figures(replace(pseudo.factors[0], pseudo_attributes=comparable), dataset.attributes)
     figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
+    values: list[str] = []
+    if pseudo.coding is not None:
+        values = list(pseudo.coding.values)
+        figures["shares"] = _figures(pseudo, dataset.attributes)["shares"]
     doubts = [] if pseudo.class_clusters is None else pseudo.class_clusters.doubts(dataset.class_names)
-    factor = FactorGuesses(provenance=pseudo.provenance, doubts=doubts, **figures)
+    factor = FactorGuesses(provenance=pseudo.provenance, doubts=doubts, values=values, **figures)
     return Guesses(method=pseudo.method, factors=[factor], **figures)
 
 
