@@ -94,7 +94,8 @@ def flipped(study: Study, random: np.random.Generator, *, rate: float) -> Study:
 
 def with_attributes(study: Study, attributes: NDArray[np.int64]) -> Study:
     """Replace the pseudo attributes (N,)."""
-    return replace(study, pseudo=replace(study.pseudo, pseudo_attributes=attributes))
+    factor = replace(study.pseudo.factors[0], pseudo_attributes=attributes)
+    return replace(study, pseudo=replace(study.pseudo, factors=(factor,)))
 
 
 def few(study: Study, random: np.random.Generator, *, rows: int) -> Study:

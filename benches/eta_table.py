@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from controls_table import with_attributes
 
 from dbpt.commands.compare.cells import half_of
 from dbpt.commands.methods import trained_result
@@ -36,7 +37,7 @@ def flipped(study: Study, draw: int, rate: float) -> Study:
     random = np.random.default_rng([draw, 17])
     other = (guesses + random.integers(1, number, len(guesses))) % number
     wrong = (random.random(len(guesses)) < rate) & (guesses >= 0)
-    return replace(study, pseudo=replace(study.pseudo, pseudo_attributes=np.where(wrong, other, guesses)))
+    return with_attributes(study, np.where(wrong, other, guesses))
 
 
 def worst_group(study: Study, config: FitConfig) -> float:

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from controls_table import with_attributes
 
 from dbpt.clip import Backbone, load_backbone
 from dbpt.commands.fit.choice import choose, with_mixed
@@ -88,7 +89,7 @@ def study_of(seed: int, pool: Pool, backbone: Backbone, settings: dict[str, str]
         rng, guessed = np.random.default_rng(seed), study.pseudo.pseudo_attributes
         other = (guessed + rng.integers(1, len(attributes), len(guessed))) % len(attributes)
         flipped = np.where(rng.random(len(guessed)) < int(how[7:]) / 100, other, guessed)
-        study = replace(study, pseudo=replace(study.pseudo, pseudo_attributes=flipped))
+        study = with_attributes(study, flipped)
     return replace(study, guesses=judged_guesses(study.embedded, study.pseudo))
 
 

@@ -24,7 +24,7 @@ MUTANTS = [
     ("clip/model.py", ".div_(255)", ".div_(256)", "clip/preprocessing"),
     ("clip/backbone.py", "np.float32(backbone.logit_bias or 0.0)", "np.float32(0)", "clip/backbone"),
     ("clip/backbone.py", "logits_nK *= np.float32(backbone.logit_scale)", "pass", "clip/zero_shot"),
-    ("commands/fit/choice.py", "lead.mean > lead.limit", "lead.mean > 0", "commands/choice"),
+    ("commands/fit/choice.py", "if lead > limit and", "if lead > 0 and", "commands/choice"),
     ("commands/fit/choice.py", "if fewest < SMALL_GROUP", "if members.sum() < SMALL_GROUP", "commands/choice"),
     ("commands/fit/choice.py", "np.nanargmin(means[hedge])", "np.nanargmax(means[hedge])", "commands/choice"),
     ("commands/fit/choice.py", "max(deviation, SMALLEST_DEVIATION)", "deviation", "commands/choice"),

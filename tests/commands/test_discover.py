@@ -45,7 +45,7 @@ def demo(tmp_path_factory) -> dict:
     (folder / "mine.toml").write_text(CATALOGUE)
     model, pretrained = map(str, mini_clip_paths())
     files = {"root": str(folder / "data"), "catalogue": str(folder / "mine.toml"), "cache": str(folder / "cache")}
-    return {**files, "model": model, "pretrained": pretrained}
+    return {**files, "model": model, "pretrained": pretrained, "search": "words"}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
 
 
 def _without_catalogue(settings: dict) -> dict:
-    return {name: value for name, value in settings.items() if name != "catalogue"}
+    return {name: value for name, value in settings.items() if name not in ("catalogue", "search")}
 
 
 def test_groups_are_those_of_the_errors(found, demo):
@@ -128,7 +128,7 @@ def test_errors_that_chance_deals_propose_nothing(by_chance):
     )
     assert by_chance.proposed == [] and re.match(said, by_chance.verdict)
     figures = by_chance.figures
-    assert figures.audit_command is figures.fit_command is figures.check_command is None
+    assert figures.audit_command is figures.fit_command is None
     assert "Audit the" not in by_chance.table()
 
 
@@ -242,7 +242,7 @@ def test_no_command_checks_images_whose_predictions_may_be_missing_or_that_are_a
         np.save(tmp_path / "mine.npy", dbpt.load_dataset("waterbirds", root=demo["root"]).attributes)
         predictions = str(tmp_path / "mine.npy")
     figures = dbpt.discover("waterbirds", predictions=predictions, split=split, **demo).figures
-    assert figures.audit_command is not None and figures.check_command is None
+    assert figures.audit_command is not None and figures.proposed[0].confirmation is None
     assert "First audit other images" in render_discovery(figures, None)
 
 
@@ -281,14 +281,14 @@ def test_the_files_are_complete_and_agree(found):
 def test_the_printed_commands_run_as_they_stand(found, demo, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     figures = found.figures
-    for line in (figures.check_command, figures.audit_command, figures.fit_command):
+    for line in (figures.audit_command, figures.fit_command):
         arguments = shlex.split(line)[1:]
         few = ["--epochs", "1", "--head", "linear"] if arguments[0] == "fit" else []
         code, printed, err = command(*arguments, *few)
         assert code == 0, err
         assert "land" in printed and "water" in printed
-    others = json.loads((tmp_path / "audits/waterbirds-ground-train/audit.json").read_text())
-    assert others["data"]["split"] == "train" and others["data"]["attributes"] == ["land", "water"]
+    confirmation = found.proposed[0].confirmation
+    assert confirmation is not None and confirmation.split == "train" and confirmation.explained.n == 60
     audited = json.loads((tmp_path / "audits/waterbirds-ground/audit.json").read_text())
     assert audited["group_kind"] == "pseudo" and audited["verdict"]["kind"] == "bias"
     assert audited["data"]["attributes"] == ["land", "water"]
@@ -299,9 +299,10 @@ def test_the_printed_commands_run_as_they_stand_for_a_run(demo, command, tmp_pat
     run = dbpt.fit(
         "waterbirds", out=tmp_path / "run", objective="erm", head="linear", prompts="class", epochs=1, **settings
     )
-    figures = dbpt.discover(predictions=run.folder, catalogue=demo["catalogue"], cache=demo["cache"]).figures
+    of = {name: demo[name] for name in ("catalogue", "cache", "search")}
+    figures = dbpt.discover(predictions=run.folder, **of).figures
     monkeypatch.chdir(tmp_path)
-    assert "--split val" in figures.check_command  # it has learnt the training images
+    assert [family.confirmation.split for family in figures.proposed] == ["val"]  # it has learnt the training images
     code, printed, err = command(*shlex.split(figures.audit_command)[1:])
     assert code == 0 and "land" in printed, err
     code, printed, err = command(*shlex.split(figures.fit_command)[1:], "--epochs", "1", "--head", "linear")

@@ -8,8 +8,8 @@ import pytest
 from made_up_results import BIRDS, compared
 
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.data_summary import FactorSummary
-from dbpt.report.summary import Row, factor_figures, group_size, right_by_factor
+from dbpt.evaluation.results import FactorSummary
+from dbpt.report.summary import Row, factor_figures, group_size
 
 SIZES = (2, 3, 2)
 FACTORS = [
@@ -56,12 +56,3 @@ def test_seeds_that_disagree_on_the_groups_have_no_figures_by_factor_and_no_size
     record = compared("ERM", [0.5], [0.5] * 36, groups_differ=differ)
     shown = Row(record, METRICS, chosen=True, color="chosen")
     assert ([each.name for each in shown.factors], group_size([shown], 0)) == (factors, size)
-
-
-def test_right_guesses_of_each_factor(drawn):
-    _, _, codes, joint = drawn
-    guessed = np.random.default_rng(1).permutation(joint)
-    confusion = np.bincount(guessed * 12 + joint, minlength=144).reshape(12, 12).tolist()
-    expected = [(a == b).mean() for a, b in zip(np.unravel_index(guessed, SIZES), codes, strict=True)]
-    assert right_by_factor(FACTORS, confusion) == pytest.approx(expected)
-    assert right_by_factor(FACTORS, np.zeros((12, 12), int).tolist()) == [None, None, None]

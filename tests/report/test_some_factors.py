@@ -10,8 +10,8 @@ from made_up_results import compared, comparison, difference, evaluated, page_of
 
 from dbpt.data import SPLITS
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.data_summary import FactorSummary, groups_of_factors
-from dbpt.evaluation.repeats import Evaluated, with_rows
+from dbpt.evaluation.repeats import Evaluated, groups_of_factors, with_rows
+from dbpt.evaluation.results import FactorSummary
 from dbpt.report.notes import groups_line
 
 STYLE, PLACE = (

@@ -118,7 +118,7 @@ def discover(
     """
     from dbpt.commands.discover import discover as run_discover
 
-    of = {"search": search or None, "catalogue": catalogue, "captions": captions}
+    of: dict[str, Any] = {"search": search or None, "catalogue": catalogue, "captions": captions}
     result = run_discover(**of, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
     click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
 

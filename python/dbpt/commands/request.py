@@ -235,7 +235,7 @@ def best_family(
         family=family.name,
         names=family.names,
         explained=best.explained.errors,
-        others=sum(score.is_proposed and score.like is None for score in scores) - 1,
+        others=sum(score.is_distinct for score in scores) - 1,
         may_be_class=best.rule is not None,
         by=by,
         n=len(right),

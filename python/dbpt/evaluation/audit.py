@@ -7,9 +7,8 @@ from typing import Literal
 
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
-from dbpt.evaluation.accuracy import Group, GroupMetrics
+from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.data_summary import ClustersSummary, CodedSummary
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.guesses.base import BY_VALUES, GroupKind
@@ -46,23 +45,16 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditedData:
+class AuditedData(GroupedData):
     """The audited images: those of ``split`` (``all`` is every split), with a known label.
 
-    Groups over ``clusters`` or ``coded`` values have no ``attributes``. ``is_divided`` is False for data without
-    splits, whose images are all in the training split. ``search`` is the one that chose the attribute, if any did.
+    ``is_divided`` is False for data without splits, whose images are
+    all in the training split. ``search`` is the one that chose the attribute, if any did.
     """
 
-    name: str
-    root: str
     split: Literal["train", "val", "test", "all"]
     n: Count
     failed_images: Count
-    classes: list[str]
-    attributes: list[str]
-    notes: list[str]
-    clusters: ClustersSummary | None = None
-    coded: CodedSummary | None = None
     is_divided: bool = True
     search: Search | None = None
 
@@ -70,13 +62,6 @@ class AuditedData:
     def is_searched(self) -> bool:
         """True if a search chose the attribute on the audited images, so that p-values are too small."""
         return self.search is not None and self.search.on_audited
-
-    @property
-    def groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a."""
-        if (own := self.clusters or self.coded) is not None and not self.attributes:
-            return own.groups(self.classes)
-        return [(y, a) for y in self.classes for a in self.attributes]
 
 
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
@@ -191,25 +176,36 @@ class NextStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditFigures:
+class SubjectFigures:
+    """What the files of audits and searches have in common: the images, whose predictions of them, and the command.
+
+    ``settings`` are names and values for the report.
+    """
+
+    schema_version: int
+    dbpt_version: str
+    data: AuditedData
+    backbone: BackboneSummary
+    predictions_by: PredictionsBy
+    predictions_from: str
+    warnings: list[Caution]
+    command: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFigures(SubjectFigures):
     """The content of ``audit.json``.
 
     ``group_kind`` says which attributes define the groups, and ``metrics`` are those of a run, without empty groups.
     ``confusion`` has for each true class the images that are taken for each class, without zeros. ``average`` is the
     one in the tables; ``gap_low`` and ``gap_high`` are the interval of its gap. ``cramers_v`` is the association of
     class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the training
-    images. ``keeps_known`` says that only unknown attributes were guessed. ``settings`` are names and values for the
-    report.
+    images. ``keeps_known`` says that only unknown attributes were guessed.
     ``factors`` is empty with a single attribute; else all other figures are about their combinations.
     """
 
-    schema_version: int
-    dbpt_version: str
     verdict: Verdict
-    data: AuditedData
-    backbone: BackboneSummary
-    predictions_by: PredictionsBy
-    predictions_from: str
     group_kind: GroupKind
     average: Average
     metrics: GroupMetrics
@@ -220,13 +216,10 @@ class AuditFigures:
     training_cramers_v: float | None
     explained: ExplainedErrors | None
     guesses: Guesses
-    warnings: list[Caution]
     words: dict[str, list[str]]
     templates: list[str]
     attribute_templates: list[str]
-    command: str
     next_step: NextStep
-    settings: dict[str, str]
     factors: list[AuditedFactor] = field(default_factory=list)
     keeps_known: bool = False
 
@@ -342,7 +335,8 @@ class TriedFamily:
     ``agreement``, ``spread``, ``separation`` and ``nearer_words`` are those of `Trust`: whether CLIP sees the names in
     the images. ``class_words`` are the wordings that the family shares with the classes. ``doubts`` are the ``rule`` as
     a reason, or those about the guesses. ``like`` is the proposed family that splits the images in much the same way
-    and is named first; then this one says nothing further. ``source`` says where the names come from, and ``parts`` are
+    and is named first, and ``through`` one within whose names errors don't depend on this one; then it says nothing
+    further. ``source`` says where the names come from, and ``parts`` are
     the two families of a pair. ``confirmation`` is the test in another split, if there is one.
     """
 
@@ -364,9 +358,15 @@ class TriedFamily:
     class_words: list[str]
     doubts: list[Caution]
     like: str | None = None
+    through: str | None = None
     source: Source = "words"
     parts: list[str] = field(default_factory=list)
     confirmation: Confirmation | None = None
+
+    @property
+    def is_distinct(self) -> bool:
+        """True for a proposed family that says more than those before it."""
+        return self.finding == "proposed" and self.like is None and self.through is None
 
     @property
     def options(self) -> dict[str, list[str]]:

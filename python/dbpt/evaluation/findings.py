@@ -54,6 +54,7 @@ def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_n
         class_words=score.of.class_words,
         doubts=_doubts_of(rule, trust.doubts if trust else (), score.of.class_words),
         like=score.like,
+        through=score.through,
         source=score.of.source,
         parts=[part.family.name for part in score.of.of_pair],
     )

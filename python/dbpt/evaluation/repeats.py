@@ -1,8 +1,9 @@
-"""From trainings to rows: means and deviations over the repeats of a row, and its difference to another row."""
+"""From trainings to rows: means and deviations over repeats, differences to another row, figures over some factors."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import fmean, stdev
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS
+from dbpt.data.words import factor_codes, joint_codes
 from dbpt.evaluation import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
 from dbpt.evaluation.accuracy import worst_first
-from dbpt.evaluation.data_summary import data_of_factors, groups_of_factors
-from dbpt.evaluation.results import FIGURES, Difference, FigureDifference, Metrics, Repeat, Row
+from dbpt.evaluation.results import FIGURES, DataSummary, Difference, FigureDifference, Metrics, Repeat, Row
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,28 @@ def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int]
             difference = _difference(of_rows[id(row)], other, of_rows[id(other)], metrics.dataset.smallest_group)
         with_differences.append(replace(row, difference=difference))
     return replace(metrics, rows=with_differences)
+
+
+def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, positions: Sequence[int]) -> NDArray[np.int64]:
+    """Return the groups (N,) over only the factors at ``positions`` that contain the ``groups`` (N,); -1 stays -1."""
+    sizes = [len(data.classes), *(len(factor.values) for factor in data.factors)]
+    codes = factor_codes(groups, sizes)
+    kept = [0, *(1 + position for position in positions)]
+    return joint_codes([codes[position] for position in kept], [sizes[position] for position in kept])
+
+
+def data_of_factors(data: DataSummary, positions: Sequence[int]) -> DataSummary:
+    """Return the data set with only the factors at ``positions``."""
+    factors = [data.factors[position] for position in positions]
+    merged = groups_of_factors(np.arange(len(data.groups)), data, positions)
+    attributes = [", ".join(values) for values in product(*(factor.values for factor in factors))]
+
+    def summed(counts: Sequence[int]) -> list[int]:
+        return np.bincount(merged, counts, len(data.classes) * len(attributes)).astype(int).tolist() if counts else []
+
+    counts = {split: summed(each) for split, each in data.counts.items()}
+    pseudo = summed(data.train_counts_pseudo)
+    return replace(data, attributes=attributes, factors=factors, counts=counts, train_counts_pseudo=pseudo)
 
 
 def _combined(row: Row, results: Sequence[Evaluated]) -> Row:

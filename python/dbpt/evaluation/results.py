@@ -9,13 +9,59 @@ from typing import Any, Literal
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
-from dbpt.evaluation.data_summary import DataSummary
+from dbpt.evaluation.accuracy import GroupedData
+from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.trust import FactorGuesses, Guesses
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
 SCHEMA_VERSION = 8
 OnlyPrompts = Literal["no-attribute", "unnamed", "last", "objective"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorSummary:
+    """One of several attributes, and its values."""
+
+    name: str
+    values: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary(GroupedData):
+    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``.
+
+    With ``factors`` the attributes are combinations of values, with the first factor most significant. ``shots`` are
+    the training images of each class, if drawn.
+    """
+
+    factors: list[FactorSummary]
+    counts: dict[str, list[Count]]
+    train_counts_pseudo: list[Count]
+    shots: Count | None = None
+
+    @property
+    def has_attributes(self) -> bool:
+        """False if the groups are the classes."""
+        return bool(self.attributes or self.clusters or self.coded)
+
+    @property
+    def smallest_group(self) -> int:
+        """The training rows of the smallest pseudo-group that has any."""
+        return min((n for n in self.train_counts_pseudo if n), default=0)
+
+    @property
+    def group_names(self) -> list[str]:
+        """(G,) class · attribute, or the class without attributes."""
+        return [group_name(y, a) for y, a in self.groups]
+
+    @property
+    def shown_groups(self) -> list[int]:
+        """The groups of tables and charts: with factors those with images in any split, else all."""
+        if not self.factors:
+            return list(range(len(self.groups)))
+        counts = zip(*self.counts.values(), strict=True)
+        return [g for g, of_group in enumerate(counts) if any(of_group)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ PERMUTATIONS = 9_999
 PERMUTATIONS_OF_FAMILY = 40
 """Permutations, and those for each family if there are many: the smallest q-value must stay far below `LARGEST_Q`."""
 FEW_PERMUTATIONS = 999
+MOST_CELLS = 32
+"""Groups of a class, by the families before it, within which a family is tested again."""
 ORDER: tuple[Source, ...] = ("pair", "words", "column", "measured", "caption")
 DIM_DOUBTS = frozenset(("separation", "other words"))
 """Doubts that a graded attribute raises too, whose guesses by a middling CLIP are mostly right."""
@@ -64,7 +66,8 @@ class Score:
     ``is_foreign`` says that the predictions don't come from the features by which CLIP guesses. Errors can then go with
     guesses that repeat the class names only if they depend on something that the images show. A pair must have a larger
     share or difference than one of its families ``alone``. ``like`` is the proposed family that splits the images in
-    much the same way and is named first; then this one is no further finding.
+    much the same way and is named first, and ``through`` the first of those within whose names errors don't depend on
+    this one; then it is no further finding.
     """
 
     of: GuessedFamily
@@ -73,6 +76,7 @@ class Score:
     is_foreign: bool = False
     alone: tuple[float, float] = (0.0, 0.0)
     like: str | None = None
+    through: str | None = None
 
     @property
     def rule(self) -> Rule | None:
@@ -128,7 +132,14 @@ class Score:
     def is_dim(self) -> bool:
         """True if errors go with the family, and CLIP sees the names, but only as an attribute without clear limits."""
         kinds = {doubt.kind for doubt in self.of.doubts}
-        return bool(kinds) and kinds <= DIM_DOUBTS and self.explained is not None and not self.explained.failing()
+        if not kinds or not kinds <= DIM_DOUBTS or self.of.class_words or self._not_beyond is not None:
+            return False
+        return self.explained is not None and self.explained.failing() is None
+
+    @property
+    def is_distinct(self) -> bool:
+        """True for a proposed family that says more than those before it."""
+        return self.is_proposed and self.like is None and self.through is None
 
     @property
     def tier(self) -> tuple[bool, ...]:
@@ -195,7 +206,8 @@ def score_families(
         parts = [alone[part.family.name] for part in of.of_pair] or [(0.0, 0.0)]
         larger = max(share for share, _ in parts), max(difference for _, difference in parts)
         scores.append(Score(of=of, explained=one, beyond=other, is_foreign=is_foreign, alone=larger))
-    return _in_order([_with_interval(score, images, right, permutations) for score in scores])
+    scores = [_with_interval(score, images, right, permutations) for score in scores]
+    return _with_leaders(_in_order(scores), images, right)
 
 
 def errors_of(of: GuessedFamily, images: Images, right: NDArray[np.bool_]) -> ExplainedErrors | None:
@@ -251,6 +263,29 @@ def _in_order(scores: Sequence[Score]) -> list[Score]:
         else:
             others.append(score)
     return [score for found in findings for score in _named_best(found)] + others
+
+
+def _with_leaders(scores: Sequence[Score], images: Images, right: NDArray[np.bool_]) -> list[Score]:
+    """Return the scores, with ``through`` on each proposed family that matters only as it goes with one before it.
+
+    Errors don't depend on such a family among images of the same class and the same names of those before it.
+    """
+    found, leader = list[Score](), ""
+    within_N, size = images.labels, images.num_classes
+    for score in scores:
+        guessed = score.of.guessed
+        if score.is_proposed and score.like is None and guessed is not None:
+            known = within_N >= 0
+            codes = within_N[known], guessed.guesses[known], size, score.of.size
+            p_value = _tested(right[known], *codes, permutations=PERMUTATIONS, seed=images.seed).p_value
+            if leader and (p_value is None or p_value > LARGEST_Q):
+                score = replace(score, through=leader)
+            elif size * score.of.size <= MOST_CELLS * images.num_classes:
+                within_N = np.where(known & (guessed.guesses >= 0), within_N * score.of.size + guessed.guesses, -1)
+                size *= score.of.size
+            leader = leader or score.of.family.name
+        found.append(score)
+    return found
 
 
 def _named_best(alike: Sequence[Score]) -> list[Score]:
@@ -352,8 +387,8 @@ def _with_interval(score: Score, images: Images, right: NDArray[np.bool_], permu
         return score
     errors = _errors(score.of.guessed, images, right, permutations, bootstraps=BOOTSTRAPS)
     assert errors is not None
-    limits = {"share_low": errors.share_low, "share_high": errors.share_high}
-    return replace(score, explained=replace(explained, errors=replace(explained.errors, **limits)))
+    errors = replace(explained.errors, share_low=errors.share_low, share_high=errors.share_high)
+    return replace(score, explained=replace(explained, errors=errors))
 
 
 def group_tables(

@@ -11,13 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
 from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
-from dbpt.evaluation.data_summary import ClustersSummary, CodedSummary
+from dbpt.evaluation.of_study import backbone_summary, own_values
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.ids import first_of_unit
@@ -154,6 +155,7 @@ def subject_of(
     read: frozenset[str] = AUDIT_SETTINGS,
     *,
     other_columns: bool = False,
+    measure: bool = False,
 ) -> Subject:
     """Return the images of ``data`` with the predictions that `dbpt.audit` takes.
 
@@ -162,6 +164,7 @@ def subject_of(
         given: the settings that the user gave.
         read: those that the command reads. Without attributes among them, or with ``auto``, the data need none.
         other_columns: whether to read the columns of the data that have no role.
+        measure: whether to measure images that are decoded, for `dbpt.features.measure_files`.
 
     Raises:
         InputError: for wrong settings, data or predictions.
@@ -172,8 +175,10 @@ def subject_of(
     if weights is not None and by != "run":
         raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
     if by == "run":
-        return _subject_of_run(os.fspath(cast(str, predictions)), data, given, split, weights, read, other_columns)
-    return _subject_of_data(predictions, by, data, given, split, read, other_columns)
+        return _subject_of_run(
+            os.fspath(cast(str, predictions)), data, given, split, weights, read, other_columns, measure
+        )
+    return _subject_of_data(predictions, by, data, given, split, read, other_columns, measure)
 
 
 def kind_of(predictions: object) -> PredictionsBy:
@@ -193,6 +198,7 @@ def _subject_of_data(
     split: str | None,
     read: frozenset[str],
     other_columns: bool,
+    measure: bool,
 ) -> Subject:
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
@@ -216,7 +222,7 @@ def _subject_of_data(
         has_prediction = users.predictions >= 0
         rows, users = rows[has_prediction], users.take(has_prediction)
     backbone = configured_backbone(config)
-    images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
+    images, kept = _embedded_images(dataset, split, rows, backbone, config, known, measure=measure)
     embedded: Embedded = images["embedded"]
 
     def predict(rows: NDArray[np.int64]) -> UserPredictions:
@@ -250,6 +256,7 @@ def _subject_of_run(
     weights: str | Path | None,
     read: frozenset[str],
     other_columns: bool,
+    measure: bool,
 ) -> Subject:
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
     if refused := [name for name in OF_THE_RUN if given.get(name) is not None]:
@@ -267,7 +274,7 @@ def _subject_of_run(
         problem = f"--label-model: the clusters of the run {run} are in the features of its own model"
         raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
     saved = read_saved(Path(run), config, dataset.num_classes) if of_run else None
-    images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, saved)
+    images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, saved, measure=measure)
     seen, logged = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["logged"]
     if seen and Path(config.data) == Path(classifier.config.data):
         log_warnings((used := caution("seen in training", n=seen),))
@@ -314,13 +321,15 @@ def _embedded_images(
     config: FitConfig,
     known: GuessedFactors | None,
     saved: ClassClusters | Coding | None = None,
+    *,
+    measure: bool,
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
 
     Return the fields of a `Subject` about images. ``known`` are the known attributes of ``dataset``, and what a run has
     ``saved`` gives others.
     """
-    embedded = embedded_rows(dataset, backbone, config, known, saved)
+    embedded = embedded_rows(dataset, backbone, config, known, saved, measure=measure)
     # Unreadable images are left out of `embedded`, so rows of `dataset` become fewer there.
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in embedded.failures]] = False
@@ -336,12 +345,15 @@ def _embedded_images(
     return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "logged": logged}, kept
 
 
-def audited_data(
-    subject: Subject, attributes: Sequence[str] = (), own: ClustersSummary | CodedSummary | None = None
-) -> AuditedData:
-    """Return the images of ``subject``, with the ``attributes`` or the values of their ``own`` that groups are over."""
+def figures_of_subject(
+    subject: Subject, command: str, attributes: Sequence[str] = (), pseudo: GuessedFactors | None = None
+) -> dict[str, Any]:
+    """Return the `SubjectFigures` of a ``command`` by name, but for version, warnings and settings.
+
+    Groups are over the ``attributes``, or without any over the values of ``pseudo``.
+    """
     dataset = subject.dataset
-    return AuditedData(
+    data = AuditedData(
         name=dataset.name,
         root=str(dataset.root),
         split=cast(Any, subject.split),
@@ -349,9 +361,16 @@ def audited_data(
         failed_images=len(subject.embedded.failures),
         classes=list(dataset.class_names),
         attributes=list(attributes),
-        clusters=own if isinstance(own, ClustersSummary) else None,
-        coded=own if isinstance(own, CodedSummary) else None,
         notes=list(dataset.notes),
+        **({} if pseudo is None else own_values(pseudo)),
         search=subject.search,
         is_divided=not dataset.in_split("train").all(),
     )
+    return {
+        "dbpt_version": __version__,
+        "data": data,
+        "backbone": backbone_summary(subject.embedded.backbone, subject.config),
+        "predictions_by": subject.by,
+        "predictions_from": subject.title,
+        "command": command,
+    }

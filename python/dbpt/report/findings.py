@@ -57,7 +57,7 @@ def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, 
         explain = f"it explains {text.share_in_words(best.explained)} of them"
     others = [name_of(family) for family in families if family.like == best.name and family.finding == "proposed"]
     alike = f" (the same images are also told apart by {'; '.join(others[:MOST_ALIKE])})" if others else ""
-    also = _explained_too(sum(family.finding == "proposed" and family.like is None for family in families) - 1)
+    also = _explained_too(sum(family.is_distinct for family in families) - 1)
     confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
     return (
         f"{accuracy} The errors go with {name_of(best)}{alike}: {explain}{also}.{confused} Look at the pictures before "

@@ -5,7 +5,7 @@ from dbpt.groups import group_name
 from dbpt.guesses.base import OWN_VALUES, Provenance
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.summary import SPLIT_NAMES, Summary, named, right_by_factor
+from dbpt.report.summary import SPLIT_NAMES, Summary, named
 from dbpt.report.text import coded_in_words, count_of, cross_validation_text, guesser, interval_text, percent, points
 from dbpt.settings.fields import AUTO, varied_in_words
 from dbpt.settings.sections import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS, TRUE_SELECTIONS
@@ -167,17 +167,16 @@ def pseudo_note(metrics: Metrics) -> str:
     """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
     if not metrics.dataset.has_attributes:
         return "pseudo attributes: none, because no attribute is named"
-    quality = metrics.pseudo_quality
-    guesses = metrics.guesses
+    quality, guesses = metrics.pseudo_quality, metrics.guesses
     out_of_fold = map(cross_validation_text, guesses.cross_validations, (each.values for each in guesses.factors))
     others = {"file": "attributes from a", **dict.fromkeys(OWN_VALUES, "groups:")}  # followed by the method
     whose = others.get(guesses.provenance, f"{guesser(guesses.provenance)}'s guesses,")
     text = "; ".join([f"{whose} {pseudo_text(metrics)}", *out_of_fold])
     if quality is None or quality.smallest_group is None:
         return text
-    if len(factors := metrics.dataset.factors) > 1:
-        shares = zip(factors, right_by_factor(factors, quality.confusion), strict=True)
-        text += f"; right by factor: {', '.join(f'{factor.name} {percent(share)}' for factor, share in shares)}"
+    if guesses.named[1:]:
+        shares = ", ".join(f"{factor.name} {percent(factor.accuracy)}" for factor in guesses.named)
+        text += f"; right by factor: {shares}"
     smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
     interval = interval_text(smallest.precision_low, smallest.precision_high)
     right = f"{percent(quality.accuracy)} % are right{cluster_note(metrics)}"
@@ -188,7 +187,11 @@ def pseudo_note(metrics: Metrics) -> str:
 def cluster_note(metrics: Metrics) -> str:
     """Return how clusters and values are compared with true attributes, after a figure; "" for guesses of these."""
     what = "cluster" if metrics.dataset.clusters else "value"
-    return f", if each {what} stands for its most common true attribute" if metrics.dataset.own_values else ""
+    return (
+        f", if each {what} stands for its most common true attribute"
+        if metrics.dataset.clusters or metrics.dataset.coded
+        else ""
+    )
 
 
 def pseudo_text(metrics: Metrics) -> str:

@@ -131,12 +131,13 @@ def render_results(
     if is_run:
         worst = chosen.worst
         worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
-        parts.append(sections.mistakes(mistakes, worst_name, f"By {chosen.title}. "))
-    of_words = data.has_attributes and data.own_values is None
+        whose = f"By {chosen.title}. "
+        parts.append(section("mistakes", f"Mistakes in {worst_name}", mistakes=mistakes, whose=whose))
+    of_words = data.has_attributes and not (data.clusters or data.coded)
     if (steps.fit or steps.guess) or (is_run and of_words and sheets.sheets is not None):
         what = "cluster" if data.clusters else "value" if data.coded else "guess"
         of_data = {"can_label": of_words, "what": what, "has_attributes": data.has_attributes}
-        parts.append(sections.next_step_section(kind, steps=steps, **of_data))
+        parts.append(section("next", "Next step", kind=kind, steps=steps, **of_data))
     if is_run:
         parts.append(section("data", "Data", data=data, tabled=tabled, of_guesses=of_words))
     by, guessed_by = selected_by(metrics), pseudo_text(metrics)
@@ -305,5 +306,6 @@ def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     parts = [box, sections.guessed(shown)]
     if not by_values:
         by_clusters = guesses.provenance == "clusters"
-        parts.append(sections.next_step_section("guesses", by_clusters=by_clusters, label_command=label_commands))
+        values = {"by_clusters": by_clusters, "label_command": label_commands}
+        parts.append(section("next", "Next step", kind="guesses", **values))
     return sections.render_page(f"Guesses: {name} · dbpt", head, parts)

@@ -14,7 +14,7 @@ from dbpt.evaluation.results import Metrics
 from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.report.charts import Chart
-from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
+from dbpt.report.pictures import GroupExamples, GuessSheets
 from dbpt.report.result_charts import charted_rows, most_groups
 from dbpt.report.summary import SPLIT_NAMES, Row, group_size
 from dbpt.report.tables import confusions
@@ -158,11 +158,6 @@ def taken_for(counts: Sequence[ArrayLike], names: Sequence[str], classes: Sequen
     return section("confusions", "What is taken for what", tables=tables, names=names)
 
 
-def mistakes(shown: Sequence[Mistake] | None, group: str, whose: str = "") -> Section:
-    """Return the surest mistakes in a ``group``; ``whose`` names the classifier."""
-    return section("mistakes", f"Mistakes in {group}", mistakes=shown, whose=whose)
-
-
 def guessed(
     shown: GuessSheets,
     *,
@@ -190,11 +185,6 @@ def guessed(
     title = titles.get(guesses.provenance, f"How {guesser(guesses.provenance)} guessed the attribute")
     values = {"file": file, "known_factors": known_factors, "of_splits": of_splits, "seed": seed, "quality": quality}
     return section("guesses", title, shown=shown, use=use, **values)
-
-
-def next_step_section(kind: str, **values: object) -> Section:
-    """Return what to do after a page of the command ``kind``."""
-    return section("next", "Next step", kind=kind, **values)
 
 
 def made_by(

@@ -9,7 +9,7 @@ import numpy as np
 
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.accuracy import merged_groups, worst_first
-from dbpt.evaluation.data_summary import FactorSummary, groups_of_factors
+from dbpt.evaluation.repeats import groups_of_factors
 from dbpt.evaluation.results import Metrics
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.text import count, percent
@@ -46,15 +46,6 @@ def factor_figures(metrics: Metrics, of_row: Sequence[Group], average: float | N
         gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
         figures.append(FactorFigures(factor.name, groups, worst, gap))
     return figures
-
-
-def right_by_factor(factors: Sequence[FactorSummary], confusion: Sequence[Sequence[int]]) -> list[float | None]:
-    """Return the fraction of right guesses of each factor, from the confusion (A, A) of their combinations."""
-    confusion_AA = np.asarray(confusion)
-    codes_FA = np.indices([len(factor.values) for factor in factors]).reshape(len(factors), -1)
-    right = [confusion_AA[codes[:, None] == codes].sum() for codes in codes_FA]
-    total = confusion_AA.sum()
-    return [float(n / total) if total else None for n in right]
 
 
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}

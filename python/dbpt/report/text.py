@@ -11,8 +11,8 @@ from unicodedata import east_asian_width
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dbpt.evaluation.accuracy import CodedSummary
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.data_summary import CodedSummary
 from dbpt.guesses.base import Provenance
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.settings.config import FitConfig

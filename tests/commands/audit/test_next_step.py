@@ -14,7 +14,7 @@ from tiny import rows_of
 import dbpt
 from dbpt.commands.audit.next_step import next_step
 from dbpt.evaluation.audit import AuditedFactor, FewerNames, Verdict
-from dbpt.evaluation.subject import audited_data, subject_of
+from dbpt.evaluation.subject import figures_of_subject, subject_of
 from dbpt.report.findings import advice_of
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
@@ -31,7 +31,7 @@ def step_after(subject, verdict, guesses, *, by_guesses, figures=None, **of):
     step = next_step(subject, verdict, guesses, by_guesses=by_guesses, **of)
     figures = replace(
         figures or figures_of(),
-        data=audited_data(subject),
+        data=figures_of_subject(subject, "")["data"],
         verdict=verdict,
         guesses=guesses,
         group_kind="pseudo" if by_guesses else "true",

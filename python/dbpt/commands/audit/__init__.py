@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import __version__
 from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.result import Audit, audit_figures, render_audit
 from dbpt.commands.request import search_auto_attributes
@@ -19,8 +18,8 @@ from dbpt.data.tables import csv_of_columns
 from dbpt.evaluation import GroupMetrics, gap_interval
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
-from dbpt.evaluation.of_study import backbone_summary, clusters_summary, coded_summary, metrics_of
-from dbpt.evaluation.subject import Subject, audited_data, opened_subject
+from dbpt.evaluation.of_study import metrics_of
+from dbpt.evaluation.subject import Subject, figures_of_subject, opened_subject
 from dbpt.evaluation.verdicts import association, audited_factors, verdict_of_factors
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
@@ -150,16 +149,11 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         association=max((known for known in associations if known is not None), default=None),
     )
     guessed = {} if guesses.provenance in OWN_VALUES else words.guessed()
-    own = clusters_summary(pseudo) or coded_summary(pseudo)
     gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
+    names = dataset.attribute_names if grouping.has_words else ()
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
-        dbpt_version=__version__,
         verdict=verdict,
-        data=audited_data(subject, dataset.attribute_names if grouping.has_words else (), own),
-        backbone=backbone_summary(subject.embedded.backbone, config),
-        predictions_by=subject.by,
-        predictions_from=subject.title,
         group_kind=grouping.kind,
         average=study.average,
         metrics=metrics,
@@ -174,11 +168,11 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         words={name: list(wordings) for name, wordings in (*words.classes.items(), *guessed.items())},
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],
-        command=command,
         next_step=step,
         factors=factors if parts[1:] else [],
         keeps_known=config.guess_only_unknown,
         settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
+        **figures_of_subject(subject, command, names, pseudo),
     )
     images = image_columns(
         dataset,

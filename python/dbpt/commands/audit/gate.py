@@ -21,7 +21,7 @@ from dbpt.storage.typed_json import Count, read_json, typed
 
 By = Literal["lower-bound", "estimate", "upper-bound"]
 OPTIONS = {"worst-group": "--min-worst-group", "gap": "--max-gap", "drop": "--max-drop"}
-JUDGED = {"lower-bound": "its lower bound,", "estimate": "this,", "upper-bound": "its upper bound,"}
+COMPARED = {"lower-bound": "its lower bound,", "estimate": "this,", "upper-bound": "its upper bound,"}
 GROUPS = {"true": "", "guessed": "; groups are guessed", "doubted": "; groups are guessed, and the guesses are doubted"}
 
 
@@ -71,7 +71,7 @@ class Check:
         above, below = ("at least", "below") if self.kind != "gap" else ("above", "at most")
         compared = below if self.passed == (self.kind == "gap") else above
         return (
-            f"{'passed' if self.passed else 'failed'}: {what}: {JUDGED[self.judged]} {shown(self.figure)} {unit}, is "
+            f"{'passed' if self.passed else 'failed'}: {what}: {COMPARED[self.judged]} {shown(self.figure)} {unit}, is "
             f"{compared} {shown(self.asked)} ({OPTIONS[self.kind]}){GROUPS[self.groups]}"
         )
 

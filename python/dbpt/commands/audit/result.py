@@ -349,7 +349,8 @@ def render_audit(
     shown = figures.named_group or figures.worst_group
     if mistakes is not None and shown is not None:
         worst = "the worst group, " if shown == figures.worst_group and not figures.has_doubts else ""
-        parts.append(sections.mistakes(mistakes, worst + group_name(shown.class_name, shown.attribute)))
+        title = f"Mistakes in {worst}{group_name(shown.class_name, shown.attribute)}"
+        parts.append(section("mistakes", title, mistakes=mistakes, whose=""))
     names = [f"{factor.name}: {value}" for factor in factors for value in factor.values] or data.attributes
     clusters = [(sheet.class_name, sheet.attribute, sheet.share or 0.0) for sheet in sheets or []]
     file, use = figures.settings.get("pseudo_attributes", ""), "figures" if is_pseudo else "compare"
@@ -357,7 +358,7 @@ def render_audit(
     known, templates = figures.known_factors, (figures.templates, figures.attribute_templates)
     parts += [
         sections.guessed(shown_guesses, use=use, file=file, known_factors=known, of_splits=False),
-        sections.next_step_section("audit", figures=figures),
+        section("next", "Next step", kind="audit", figures=figures),
         sections.made_by("audit", figures.command, list(words.items()), templates, figures.settings, figures=figures),
     ]
     suspects = ", ".join([factor.name for factor in factors] or data.attributes)

@@ -5,12 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import __version__
 from dbpt.cautions import Caution
 from dbpt.clip import zero_shot_weights
 from dbpt.commands.discover.families import Families, families_of, parse_search
@@ -28,9 +27,8 @@ from dbpt.data.dataset import Split
 from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
 from dbpt.evaluation.findings import tried_family
-from dbpt.evaluation.of_study import backbone_summary
 from dbpt.evaluation.scoring import Score, errors_of, score_families
-from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, audited_data, opened_subject
+from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words
@@ -122,6 +120,7 @@ def discover(
         out=out,
         overwrite=overwrite,
         other_columns="columns" in searched or "captions" in searched,
+        measure="pixels" in searched,
         **of,
     ) as subject:
         families = families_of(subject, searched, catalogue, captions)
@@ -130,10 +129,10 @@ def discover(
         right = subject.predictions.predictions == images.labels
         guessed = families.of(images, subject.audited)
         scores = score_families(guessed, images, right, is_foreign=subject.by == "file", pairs=True)
-        named = {"catalogue": catalogue and os.fspath(catalogue), "captions": captions and os.fspath(captions)}
-        given = {"search": None if search is None else searched, **named}
+        named = None if catalogue is None else os.fspath(catalogue)
+        given = {"search": None if search is None else searched, "catalogue": named, "captions": captions}
         command = subject.command("discover", **given, weights=weights, out=out)
-        figures = _figures(subject, families, images, scores, right, named["catalogue"], command)
+        figures = _figures(subject, families, images, scores, right, named, command)
         discovery = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
@@ -161,21 +160,16 @@ def _figures(
     errors = int((~right).sum())
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
-        dbpt_version=__version__,
         verdict=families_in_words(tried, WHO.get(subject.by, subject.title), errors, len(images.labels)),
-        data=audited_data(subject),
-        backbone=backbone_summary(subject.embedded.backbone, subject.config),
-        predictions_by=subject.by,
-        predictions_from=subject.title,
         errors=errors,
         catalogue=catalogue,
         families=tried,
         left_out=families.left_out,
         warnings=[*_class_doubts(subject, images, scores), *subject.logged],
-        command=command,
         audit_command=audit,
         fit_command=fit,
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
+        **figures_of_subject(subject, command),
     )
 
 
@@ -213,14 +207,14 @@ def _split_to_check(subject: Subject) -> Split | None:
         return None
     unfit = {subject.split, *(["train"] if subject.by == "run" else [])}
     sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
-    others = {name: size for name, size in zip(SPLITS, sizes, strict=True) if size and name not in unfit}
-    return max(others, key=lambda name: others[name], default=None)
+    others = [(size, name) for name, size in zip(get_args(Split), sizes, strict=True) if size and name not in unfit]
+    return max(others, key=lambda other: other[0], default=(0, None))[1]
 
 
 def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) -> list[TriedFamily]:
     """Return the families, those that are proposed with their test in the images of another ``split``."""
     subject = families.subject
-    chosen = [family for family in tried if family.finding == "proposed" and family.like is None][:MOST_CONFIRMED]
+    chosen = [family for family in tried if family.is_distinct][:MOST_CONFIRMED]
     rows = np.flatnonzero(subject.dataset.splits == SPLITS.index(split))
     assert subject.predict is not None
     images, right = families.images(rows), subject.predict(rows).predictions == subject.dataset.labels[rows]

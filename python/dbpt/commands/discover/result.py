@@ -8,12 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.cautions import Caution, short_of
+from dbpt.cautions import short_of
 from dbpt.data.loading import import_pandas
 from dbpt.data.other_columns import LeftOut
 from dbpt.evaluation import ExplainedErrors, Group
-from dbpt.evaluation.audit import AuditedData, Finding, Source, TriedFamily
-from dbpt.evaluation.results import BackboneSummary, PredictionsBy
+from dbpt.evaluation.audit import Finding, Source, SubjectFigures, TriedFamily
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
 from dbpt.report import sections, text
@@ -28,7 +27,7 @@ TO_LOOK_AT: tuple[Finding, ...] = ("proposed", "may be the class", "seen dimly")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscoveryFigures:
+class DiscoveryFigures(SubjectFigures):
     """The content of ``discover.json``.
 
     ``families`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
@@ -36,22 +35,13 @@ class DiscoveryFigures:
     on with the first proposed family: audit it, and train. Without one, they audit the first family to look at.
     """
 
-    schema_version: int
-    dbpt_version: str
     verdict: str
-    data: AuditedData
-    backbone: BackboneSummary
-    predictions_by: PredictionsBy
-    predictions_from: str
     errors: Count
     catalogue: str | None
     families: list[TriedFamily]
     left_out: list[LeftOut]
-    warnings: list[Caution]
-    command: str
     audit_command: str | None
     fit_command: str | None
-    settings: dict[str, str]
 
     @property
     def proposed(self) -> list[TriedFamily]:
@@ -70,8 +60,8 @@ class DiscoveryFigures:
 
     @property
     def distinct(self) -> list[TriedFamily]:
-        """The proposed families without those that split the images like one that is named first."""
-        return [family for family in self.proposed if family.like is None]
+        """The proposed families that say more than those before them."""
+        return [family for family in self.families if family.is_distinct]
 
     def split_alike(self, family: TriedFamily) -> list[TriedFamily]:
         """Return the proposed families that split the images like ``family``, which is named first."""
@@ -242,6 +232,8 @@ def _passed_over(figures: DiscoveryFigures) -> list[str]:
         for family in figures.distinct
         if (alike := figures.split_alike(family))
     ]
+    if through := [family.name for family in figures.proposed if family.through is not None]:
+        lines.append(f"matter only as they go with {figures.distinct[0].name}: {_some(through)}")
     if may_be:
         lines.append(f"errors go with them, but CLIP may confuse them with the classes: {_some(may_be)}")
     if dim:
@@ -293,7 +285,7 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
         sections.warnings(figures.warnings),
         section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
         look if shown else None,
-        sections.next_step_section("discover", figures=figures),
+        section("next", "Next step", kind="discover", figures=figures),
         section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
         sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
     ]
