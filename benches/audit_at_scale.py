@@ -1,12 +1,14 @@
 """Time and memory of `dbpt audit` and `dbpt discover` on images whose features are in the cache.
 
-    python benches/audit_at_scale.py [--rows 100000] [--predictions zero-shot] [--vit-b-32] [--folder /tmp/somewhere]
+    python benches/audit_at_scale.py [--rows 100000] [--predictions zero-shot] [--columns 0] [--vit-b-32]
+        [--folder /tmp/somewhere]
 
 Blank images, cached features of 512 dimensions that are text directions plus noise, and random weights: a tiny CLIP, so
 that memory is that of the images, or ViT-B-32 for the time that users see. Commands are run as users run them, with the
 whole catalogue. The sentences' features are cached by a first run on a thousand images, above whose peak memory is
 given. The peer multiplies features in memory by the weights of all names of the catalogue, twice as the search does,
-and takes the largest: NumPy, the same threads, without estimated shares, doubts and tests.
+and takes the largest: NumPy, the same threads, without estimated shares, doubts and tests. ``--columns`` adds columns
+of four values by chance to the table, which the search tests beside the catalogue, with pairs.
 """
 
 import argparse
@@ -54,7 +56,7 @@ def directions(weights_KD: np.ndarray) -> np.ndarray:
     return centred_KD / np.linalg.norm(centred_KD, axis=1, keepdims=True)
 
 
-def write_data(folder: Path, rows: int, backbone: Backbone, cache: Path) -> tuple[Path, np.ndarray]:
+def write_data(folder: Path, rows: int, columns: int, backbone: Backbone, cache: Path) -> tuple[Path, np.ndarray]:
     """Write images, their table, and cached features; return the table and the weights (K, D) of the catalogue."""
     rng, paths = np.random.default_rng(0), [f"images/{i // 1000:04d}/{i % 1000:03d}.png" for i in range(rows)]
     labels = rng.integers(0, 2, rows)
@@ -65,8 +67,9 @@ def write_data(folder: Path, rows: int, backbone: Backbone, cache: Path) -> tupl
     for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(blank)
-    lines = [f"{path},{('dog', 'cat')[label]}\n" for path, label in zip(paths, labels.tolist(), strict=True)]
-    (folder / "table.csv").write_text("path,label\n" + "".join(lines))
+    table = [np.array(paths), np.array(["dog", "cat"])[labels], *rng.choice(list("abcd"), (columns, rows))]
+    header = ",".join(["path", "label", *(f"column {number}" for number in range(columns))])
+    (folder / "table.csv").write_text("\n".join([header, *map(",".join, zip(*table, strict=True)), ""]))
     weights = [family.weights for family in embed_families(backbone, read_catalogue())]
     classes = directions(zero_shot_weights(backbone, ["a photo of a dog.", "a photo of a cat."], np.arange(2)))
     files = look_up_files(folder.resolve(), paths)
@@ -87,7 +90,7 @@ def write_data(folder: Path, rows: int, backbone: Backbone, cache: Path) -> tupl
 
 def run(command: str, table: Path, out: Path, options: list[str]) -> tuple[float, float, float]:
     """Run the command; return its seconds, those of processors, and its peak memory in MB."""
-    words = WORDS if command == "audit" else []
+    words = WORDS if command == "audit" else ["--search", "words", "columns"]
     arguments = [sys.executable, "-m", "dbpt", command, str(table), "--out", str(out), "--overwrite", *options, *words]
     begun = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
@@ -110,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--predictions", default="zero-shot")
+    parser.add_argument("--columns", type=int, default=0)
     parser.add_argument("--vit-b-32", action="store_true")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
@@ -121,7 +125,7 @@ def main() -> None:
     options = [*model, "--cache", str(cache), "--device", "cpu", "--split", "all", "--predictions", given.predictions]
     least = dict.fromkeys(("audit", "discover"), 0.0)
     for rows in (1000, given.rows):
-        table, weights_KD = write_data(folder / f"data-{rows}", rows, backbone, cache)
+        table, weights_KD = write_data(folder / f"data-{rows}", rows, given.columns, backbone, cache)
         for command in least:
             seconds, used, peak = run(command, table, folder / command, options)
             least[command] = least[command] or peak

@@ -82,12 +82,13 @@ def test_a_pair_is_proposed_only_if_both_matter_and_it_explains_more() -> None:
     both = random.uniform(size=N) < np.where((one == 1) & (other == 1), 0.2, 0.95)
     families = [family("one", one), family("other", other), *noise(random, 3)]
     scores = by_name(score_families(families, shown, both, pairs=True))
-    pair = scores["one, other"]
-    assert pair.is_proposed and next(iter(scores)) == "one, other" and pair.of.size == 4
+    assert list(scores)[2] == "one, other" and scores["one, other"].is_distinct and scores["one, other"].of.size == 4
     additive = random.uniform(size=N) < 0.95 - 0.4 * one - 0.4 * other
     scores = by_name(score_families(families, shown, additive, pairs=True))
     assert scores["one, other"].least_share > max(scores["one"].share, scores["other"].share)
-    assert next(iter(scores)) == "one, other"
+    either = random.uniform(size=N) < np.where(one == other, 0.4, 0.95)
+    scores = by_name(score_families(families, shown, either, pairs=True))
+    assert next(iter(scores)) == "one, other" and not scores["one"].is_proposed
     alone = random.uniform(size=N) < np.where(one == 1, 0.5, 0.95)
     scores = by_name(score_families(families, shown, alone, pairs=True))
     assert [name for name, score in scores.items() if score.is_proposed] == ["one"]
@@ -95,11 +96,11 @@ def test_a_pair_is_proposed_only_if_both_matter_and_it_explains_more() -> None:
 
 def test_errors_without_dependence_propose_nothing() -> None:
     proposed = 0
-    for seed in range(20):
+    for seed in range(10):
         shown, random = images(seed)
         right = random.uniform(size=N) < np.array([0.6, 0.8, 0.95])[shown.labels]
         scores = score_families(noise(random, 30, size=1 + seed % 3 + 1), shown, right, pairs=seed < 5)
         proposed += any(score.is_proposed for score in scores)
         q_values = [score.explained.q_value for score in scores if score.explained and score.explained.q_value]
         assert min(q_values) > LARGEST_Q / 30
-    assert proposed <= 3
+    assert proposed <= 2

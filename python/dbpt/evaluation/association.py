@@ -1,6 +1,7 @@
 """Associate attributes with classes, errors and guesses: Cramer's V, explained errors, quality of guesses."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,38 @@ class ExplainedErrors:
     p_is_bound: bool = False
     share_low: Share | None = None
     share_high: Share | None = None
+
+
+MIDDLE, MOST_BINS = (1, 99), 30
+"""The percentiles between which a distribution is shown, and its number of bins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """The values of a measured number: images that are predicted right and wrong in each bin between the ``edges``."""
+
+    edges: list[float]
+    right: list[Count]
+    wrong: list[Count]
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> "Distribution | None":
+        """Return the distribution of values (n,), without the outermost ones; None without two different values.
+
+        >>> Distribution.of(np.array([0.0, 0.0, 1.0, 1.0]), np.array([True, True, True, False])).wrong
+        [0, 0, 1]
+        """
+        known = np.isfinite(values)
+        values, right = values[known].astype(np.float64), right[known]
+        if not len(values) or values.min() == values.max():
+            return None
+        low, high = np.percentile(values, MIDDLE)
+        low, high = (low, high) if low < high else (values.min(), values.max())
+        edges = np.histogram_bin_edges(values, "auto", (low, high))
+        if len(edges) > MOST_BINS + 1:
+            edges = np.linspace(low, high, MOST_BINS + 1)
+        right_B, wrong_B = (np.histogram(values[rows], edges)[0].tolist() for rows in (right, ~right))
+        return cls(edges=edges.tolist(), right=right_B, wrong=wrong_B)
 
 
 def cramers_v(labels: ArrayLike, attributes: ArrayLike, *, num_classes: int, num_attributes: int) -> float | None:

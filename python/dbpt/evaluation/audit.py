@@ -8,7 +8,7 @@ from typing import Literal
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
-from dbpt.evaluation.association import ExplainedErrors
+from dbpt.evaluation.association import Distribution, ExplainedErrors
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.guesses.base import BY_VALUES, GroupKind
@@ -337,7 +337,8 @@ class TriedFamily:
     a reason, or those about the guesses. ``like`` is the proposed family that splits the images in much the same way
     and is named first, and ``through`` one within whose names errors don't depend on this one; then it says nothing
     further. ``source`` says where the names come from, and ``parts`` are
-    the two families of a pair. ``confirmation`` is the test in another split, if there is one.
+    the two families of a pair. ``confirmation`` is the test in another split, if there is one, and ``distribution``
+    that of a measured number.
     """
 
     name: str
@@ -362,6 +363,7 @@ class TriedFamily:
     source: Source = "words"
     parts: list[str] = field(default_factory=list)
     confirmation: Confirmation | None = None
+    distribution: Distribution | None = None
 
     @property
     def is_distinct(self) -> bool:

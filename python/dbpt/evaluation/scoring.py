@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ PERMUTATIONS_OF_FAMILY = 40
 FEW_PERMUTATIONS = 999
 MOST_CELLS = 32
 """Groups of a class, by the families before it, within which a family is tested again."""
-ORDER: tuple[Source, ...] = ("pair", "words", "column", "measured", "caption")
+ORDER: tuple[Source, ...] = get_args(Source)
 DIM_DOUBTS = frozenset(("separation", "other words"))
 """Doubts that a graded attribute raises too, whose guesses by a middling CLIP are mostly right."""
 
@@ -143,8 +143,9 @@ class Score:
 
     @property
     def tier(self) -> tuple[bool, ...]:
-        """False for what puts a family before others: proposed, may be the class, seen dimly, no rule against it."""
-        return not self.is_proposed, not self.may_be_class, not self.is_dim, self.rule is not None
+        """False for what puts a family before others: proposed, may be the class, seen dimly, no rule, no pair."""
+        is_pair = self.of.source == "pair"
+        return not self.is_proposed, not self.may_be_class, not self.is_dim, self.rule is not None, is_pair
 
     @property
     def share(self) -> float:
@@ -183,9 +184,10 @@ def score_families(
 
     Returns:
         The scores: proposed families, then those that may be the class, those that CLIP sees dimly, and others. In each
-        part the families with the highest lower limit of the share come first. Proposed families that split the images
-        alike stand together, and ``like`` is the first of them: of those whose share isn't clearly lower, the one whose
-        names CLIP tells apart best, and of such ones the one with fewer names.
+        part the families with the highest lower limit of the share come first, and pairs last. Proposed families that
+        split the images alike stand together, and ``like`` is the first of them: of those whose share isn't clearly
+        lower, one of words rather than of the data, the one whose names CLIP tells apart best, and of such ones the one
+        with fewer names.
     """
     permutations = max(PERMUTATIONS, PERMUTATIONS_OF_FAMILY * (len(guessed) + MOST_PAIRS * pairs))
     errors = [_errors(of.guessed, images, right, permutations) for of in guessed]
@@ -255,7 +257,9 @@ def _in_order(scores: Sequence[Score]) -> list[Score]:
     findings, others = list[list[Score]](), list[Score]()
     for score in ranked:
         is_shown = score.is_proposed or score.is_dim
-        alike = next((found for found in findings if is_shown and likeness(score.of, found[0].of) >= ALIKE), None)
+        # A pair splits the images like each of its families, and says more.
+        rivals = [found for found in findings if is_shown and found[0].tier[-1] == score.tier[-1]]
+        alike = next((found for found in rivals if likeness(score.of, found[0].of) >= ALIKE), None)
         if alike is not None:
             alike.append(score)
         elif score.is_proposed:
@@ -274,7 +278,7 @@ def _with_leaders(scores: Sequence[Score], images: Images, right: NDArray[np.boo
     within_N, size = images.labels, images.num_classes
     for score in scores:
         guessed = score.of.guessed
-        if score.is_proposed and score.like is None and guessed is not None:
+        if score.is_proposed and score.like is None and guessed is not None and not score.of.of_pair:
             known = within_N >= 0
             codes = within_N[known], guessed.guesses[known], size, score.of.size
             p_value = _tested(right[known], *codes, permutations=PERMUTATIONS, seed=images.seed).p_value
@@ -291,8 +295,8 @@ def _with_leaders(scores: Sequence[Score], images: Images, right: NDArray[np.boo
 def _named_best(alike: Sequence[Score]) -> list[Score]:
     """Return families that split the images alike, of which the first has the largest share, in another order.
 
-    The best name of those whose share isn't clearly lower comes first: a pair, which says more than one of its families
-    does; words before what the data say, as sentences can be made of them; and then as `score_families` says.
+    The best name of those whose share isn't clearly lower comes first: words before what the data say, as sentences can
+    be made of them; and then as `score_families` says.
     """
     rivals = [score for score in alike if score.tier == alike[0].tier and score.share >= alike[0].least_share]
     best = min(rivals, key=lambda score: (ORDER.index(score.of.source), -score.separation, score.of.size))

@@ -319,20 +319,14 @@ def guesses_with_doubts(
 
 
 def _judged_values(dataset: Dataset, pseudo: GuessedFactors) -> Guesses:
-    """Return the figures of groups with values of their own, or of no attribute.
-
-    Such a value is right if the commonest true attribute of its images in the class is.
-    """
+    """Return the figures of clusters, which are right if their commonest true attribute is; so are other own values."""
     comparable = Grouping.guessed(dataset, pseudo).as_true_attributes(dataset, np.arange(len(dataset)))
     figures = _figures(replace(pseudo.factors[0], pseudo_attributes=comparable), dataset.attributes)
-    figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
-    values: list[str] = []
-    if pseudo.coding is not None:
-        values = list(pseudo.coding.values)
-        figures["shares"] = _figures(pseudo, dataset.attributes)["shares"]
+    values, own = list(pseudo.coding.values) if pseudo.coding else [], _figures(pseudo, dataset.attributes)
+    figures |= {"shares": own["shares"] if values else [], "n_unknown": own["n_unknown"]}
     doubts = [] if pseudo.class_clusters is None else pseudo.class_clusters.doubts(dataset.class_names)
-    factor = FactorGuesses(provenance=pseudo.provenance, doubts=doubts, values=values, **figures)
-    return Guesses(method=pseudo.method, factors=[factor], **figures)
+    of = {"provenance": pseudo.provenance, "values": values, "doubts": doubts}
+    return Guesses(method=pseudo.method, factors=[FactorGuesses(**of | figures)], **figures)
 
 
 def _figures(pseudo: PseudoAttributes | GuessedFactors, attributes: NDArray[np.int64]) -> dict[str, Any]:

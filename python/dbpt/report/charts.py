@@ -207,8 +207,8 @@ def bar_chart(groups: Sequence[BarGroup], description: str, legend: Legend = ())
         bars += [(first + i * step, group, bar) for i, bar in enumerate(group.bars)]
         y += block + space
     height = y - space / 2
-    with _looks():
-        axes, on_page = _axes(description, legend, height, (left, 22, right, 4))
+    with drawing():
+        axes, on_page = new_axes(description, legend, height, (left, 22, right, 4))
         axes.set(xlim=(0, 1), ylim=(height, 0), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.tick_top()
         axes.set_xticklabels(["0", "25", "50", "75", "100 %"])
@@ -218,7 +218,7 @@ def bar_chart(groups: Sequence[BarGroup], description: str, legend: Legend = ())
             if all(bar.value is None for bar in group.bars):
                 _text(axes, (0, middle), (6, -4), "no images", ha="left", **NOTE)
         _bars(axes, bars)
-    return Chart(axes.figure, _clean(description), on_page)  # type: ignore[arg-type]
+    return Chart(axes.figure, clean(description), on_page)  # type: ignore[arg-type]
 
 
 def _bars(axes: Axes, bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
@@ -230,7 +230,7 @@ def _bars(axes: Axes, bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
         interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
         # Even a bar of 0 is visible.
         patch = Rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
-        patch.set_gid(_clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
+        patch.set_gid(clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
         axes.add_patch(patch)
         whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]  # a line breaks at nan
         dots += [(value, y) for value in bar.dots]
@@ -271,8 +271,8 @@ def line_chart(
     """
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     height = max(170.0, 15.0 * len(lines))
-    with _looks():
-        axes, on_page = _axes(description, (), height, (44, 26, CURVE_LABELS, 38))
+    with drawing():
+        axes, on_page = new_axes(description, (), height, (44, 26, CURVE_LABELS, 38))
         axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
         axes.grid(visible=False, axis="x")
         numbers = MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
@@ -295,7 +295,7 @@ def line_chart(
         tops = [height * (1 - (min(max(end, low), high) - low) / (high - low)) for end in ends]
         for line, end, label in zip(lines, tops, moved_apart(tops, 14.0, height), strict=True):
             _curve(axes, line, 1 - end / height, 1 - label / height)
-    return Chart(axes.figure, _clean(description), on_page)  # type: ignore[arg-type]
+    return Chart(axes.figure, clean(description), on_page)  # type: ignore[arg-type]
 
 
 def _curve(axes: Axes, line: Line, end: float, label: float) -> None:
@@ -306,7 +306,7 @@ def _curve(axes: Axes, line: Line, end: float, label: float) -> None:
     alone = [i for i in range(len(x)) if known[i + 1] and not known[i] and not known[i + 2]]
     looks: Looks = {"color": COLORS[line.color], "linestyle": DASHES[line.dash], "linewidth": 2, "clip_on": False}
     (curve,) = axes.plot(x, y, solid_joinstyle="round", marker="o", markersize=5, markevery=alone, **looks)
-    curve.set_gid(_clean(HOVER + line.name))
+    curve.set_gid(clean(HOVER + line.name))
     ring = [i for i, epoch in enumerate(x) if epoch == line.marked]
     axes.plot(
         [x[i] for i in ring], [y[i] for i in ring], "o", color=COLORS[line.color],
@@ -332,23 +332,23 @@ def moved_apart(tops: Sequence[float], distance: float, bottom: float) -> list[f
     return moved
 
 
-def _axes(description: str, legend: Legend, height: float, margins: Box) -> tuple[Axes, Box]:
+def new_axes(description: str, legend: Legend, height: float, margins: Box, wide: float = WIDTH) -> tuple[Axes, Box]:
     """Return axes with margins at the left, top, right and bottom, and the part below legend and description."""
     left, top, right, bottom = margins
-    lines, width = _in_lines(legend), WIDTH + 14
+    lines, width = _in_lines(legend), wide + 14
     above = 46.0 + 20 * len(lines)
     whole = above + top + height + bottom
     figure = Figure((width / 72, whole / 72))
-    axes = figure.add_axes((left / width, bottom / whole, (WIDTH - left - right) / width, height / whole))
-    caption = figure.text(14 / width, 1 - 22 / whole, _clean(shorten(description, int((width - 42) / LETTER))))
-    caption.set(gid=_clean(HOVER + description), zorder=0.5)  # before the legend
+    axes = figure.add_axes((left / width, bottom / whole, (wide - left - right) / width, height / whole))
+    caption = figure.text(14 / width, 1 - 22 / whole, clean(shorten(description, int((width - 42) / LETTER))))
+    caption.set(gid=clean(HOVER + description), zorder=0.5)  # before the legend
     for row, entries in enumerate(lines):
         for x, color, name in entries:
             y = whole - 46 - 20 * row
             box = Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
             figure.add_artist(box).set_transform(figure.transFigure)
-            figure.text((x + 18) / width, y / whole, _clean(shorten(name, BAR_LETTERS)))
-    return axes, (0.0, above, WIDTH, whole - above)
+            figure.text((x + 18) / width, y / whole, clean(shorten(name, BAR_LETTERS)))
+    return axes, (0.0, above, wide, whole - above)
 
 
 def _in_lines(legend: Legend) -> list[list[tuple[float, str, str]]]:
@@ -368,18 +368,18 @@ def _text(
 ) -> None:
     """Write at a fraction of the width and a value of y, some pixels to the right and up, to the left of there."""
     coordinates = (axes.get_yaxis_transform(), "offset points")
-    written = axes.annotate(_clean(text), at, offset, *coordinates, annotation_clip=False, **{"ha": "right"} | looks)
+    written = axes.annotate(clean(text), at, offset, *coordinates, annotation_clip=False, **{"ha": "right"} | looks)
     if hover and hover != text:
-        written.set_gid(_clean(HOVER + hover))
+        written.set_gid(clean(HOVER + hover))
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Return the text in one line, without characters that make an XML file unreadable."""
     return NOT_XML.sub("\ufffd", re.sub(r"\s", " ", text))
 
 
 @contextmanager
-def _looks() -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Draw as `LOOKS` says, whatever the user's own style."""
     with matplotlib.style.context(["default", LOOKS]), catch_warnings():
         filterwarnings("ignore", "Glyph .* missing from", UserWarning)
@@ -388,7 +388,7 @@ def _looks() -> Iterator[None]:
 
 def _rendered(figure: Figure, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    with _looks():
+    with drawing():
         figure.savefig(buffer, **options)
     return buffer.getvalue()
 

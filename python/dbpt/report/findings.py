@@ -5,8 +5,18 @@ from collections.abc import Sequence
 
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
-from dbpt.evaluation.audit import AuditFigures, Search, SearchedImages, StepKind, TriedFamily
+from dbpt.evaluation.accuracy import Group
+from dbpt.evaluation.audit import (
+    AuditFigures,
+    Confirmation,
+    Finding,
+    Search,
+    SearchedImages,
+    StepKind,
+    TriedFamily,
+)
 from dbpt.evaluation.results import PredictionsBy
+from dbpt.features.measurements import NUMBERS, TEXTS
 from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
@@ -20,15 +30,135 @@ def _explained_too(others: int) -> str:
     return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
 
 
-MOST_NAMES, MOST_ALIKE = 4, 2  # of a family, and families, in a sentence
+MOST_NAMES, MOST_ALIKE, MOST_LISTED = 4, 2, 6
+"""Names of a family and families in a sentence, and families in a list."""
 SOURCES = {"column": "the column {}", "measured": "the measured {}", "caption": "captions {}", "pair": "the pair {}"}
+LETTERS = 48
+"""The longest name in a sentence."""
 
 
 def name_of(family: TriedFamily) -> str:
     """Return how sentences call a family: "land / water", or "the column camera (nikon / canon)"."""
-    names = [*family.names[:MOST_NAMES], *(["…"] if family.names[MOST_NAMES:] else [])]
-    values = " / ".join(names)
-    return values if family.source == "words" else f"{SOURCES[family.source].format(family.name)} ({values})"
+    values = values_of(family.names)
+    if family.source == "words":
+        return values
+    name = SOURCES[family.source].format(text.shorten(family.name, LETTERS))
+    return name if family.distribution else f"{name} ({values})"
+
+
+def values_of(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    """Return the first names of a family: "spring / summer / autumn / winter"."""
+    return " / ".join([*names[:most], *(["…"] if names[most:] else [])])
+
+
+def label_of(family: TriedFamily, letters: int = LETTERS) -> str:
+    """Return how tables call a family, with its source if it isn't words: "camera (column)"."""
+    source = "" if family.source == "words" else f" ({family.source})"
+    return f"{text.shorten(family.name, letters - len(source))}{source}"
+
+
+def _listed(families: Sequence[TriedFamily]) -> str:
+    """Return the first of some families as a list."""
+    more = f" and {len(families) - MOST_LISTED} more" if len(families) > MOST_LISTED else ""
+    return "; ".join(map(label_of, families[:MOST_LISTED])) + more
+
+
+def origin_of(family: TriedFamily) -> str:
+    """Return where the values of a family come from."""
+    name, values = text.shorten(family.name, LETTERS), values_of(family.names)
+    if family.source == "words":
+        return f"CLIP guessed which of these names fits each image: {values}. Nobody labelled the images."
+    if family.source == "measured":
+        meaning = (NUMBERS | TEXTS).get(family.name, "")
+        return f"{name}, measured in each image or its file: {meaning}. Ranges or values: {values}."
+    if family.source == "caption":
+        return f"Captions with and without “{name}”."
+    if family.source == "pair":
+        return f"Each image has a value of both {' and '.join(text.shorten(part, LETTERS) for part in family.parts)}."
+    return f"Those of the column {name} of the data: {values}."
+
+
+def evidence_of(family: TriedFamily, families: Sequence[TriedFamily], n: int) -> list[tuple[str, str]]:
+    """Return what speaks for and against a family that errors go with, each under its heading.
+
+    Args:
+        family: one whose errors are explained.
+        families: all that were tried.
+        n: the images that were searched.
+    """
+    explained, pair, difference = family.explained, family.worst_and_best, family.difference
+    assert explained is not None and pair is not None and difference is not None
+    unknown = f" {text.count_of(n - explained.n, 'image')} without a value don’t count." if n > explained.n else ""
+    q = text.bound_text(family.q_value, explained)
+    accuracies = [f"{group.class_name} · {group.attribute}, {_right(group)}" for group in pair]
+    evidence = [
+        ("Values", origin_of(family) + unknown),
+        ("Errors explained", f"{text.share_in_words(explained)} of {text.count_of(explained.errors, 'error')}"),
+        ("Chance", f"q {'' if q.startswith('≤') else '= '}{q}, corrected for {text.count(len(families))} families"),
+        ("Worst group", accuracies[0]),
+        (
+            "Best of its class",
+            f"{accuracies[1]}; {text.points(difference.value)} points more "
+            f"{text.signed_interval((difference.low, difference.high))}",
+        ),
+    ]
+    if family.finding == "proposed":
+        evidence.append(("Other images", confirmation_in_words(family.confirmation)))
+    if alike := [other for other in families if other.like == family.name]:
+        same = "These split the images in much the same way: at most one of them is what the classifier relies on."
+        evidence.append(("Told apart also by", f"{_listed(alike)}. {same}"))
+    if through := [other for other in families if other.through == family.name]:
+        no_more = "Among images with the same value of this family, errors don’t depend on them."
+        evidence.append(("Go with it", f"{_listed(through)}. {no_more}"))
+    if family.finding == "seen dimly":
+        doubts = "; ".join(doubt.sentence for doubt in family.doubts)
+        degrees = "A graded attribute looks like this, and most of its guesses may still be right. The pictures decide."
+        evidence.append(("Seen dimly", f"CLIP sees these names, but no clear limit between them: {doubts}. {degrees}"))
+    elif family.doubts:
+        evidence.append(("Like the classes?", text.sentence(family.doubts[0].sentence)))
+    return evidence
+
+
+def _right(group: Group) -> str:
+    return f"{text.in_words(group.accuracy or 0.0)} of {text.count_of(group.n, 'image')} right"
+
+
+def confirmation_in_words(found: Confirmation | None) -> str:
+    """Return whether a finding holds in the images of another split, with its figures."""
+    if found is None:
+        return "Not tested: no other split is left, or dbpt can’t predict it by this classifier."
+    explained = found.explained
+    if found.p_value is None:
+        return f"Not tested: in {found.split} no class has right and wrong images of two values."
+    p = text.bound_text(found.p_value, explained)
+    return (
+        f"{'Holds' if found.holds else 'Fails'} in the {text.count_of(explained.n, 'image')} of {found.split}: "
+        f"{text.share_in_words(explained)} of {text.count_of(explained.errors, 'error')}, "
+        f"p {'' if p.startswith('≤') else '= '}{p}"
+        f"{'' if found.holds else '; so it may be chance, or peculiar to the searched images'}."
+    )
+
+
+FINDINGS: dict[Finding, str] = {
+    "proposed": "proposed",
+    "may be the class": "CLIP may confuse it with the classes",
+    "seen dimly": "errors go with it, seen dimly",
+    "describes the classes": "says little beyond the class names",
+    "doubted": "not judged: CLIP doesn’t see the names",
+    "may be chance": "may be chance",
+    "explains little": "makes small differences",
+    "no test": "not tested: nothing to compare",
+    "too few images": "not tested: too few images",
+}
+
+
+def finding_in_words(family: TriedFamily) -> str:
+    """Return the result for a family in a few words."""
+    if family.like is not None or family.through is not None:
+        other = text.shorten(family.like or family.through or "", LETTERS)
+        return f"splits the images like {other}" if family.like else f"matters only through {other}"
+    no_more = family.rule is not None and family.rule.kind == "no more than one"
+    return "explains no more than one of the two" if no_more else FINDINGS[family.finding]
 
 
 def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
@@ -59,9 +189,11 @@ def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, 
     alike = f" (the same images are also told apart by {'; '.join(others[:MOST_ALIKE])})" if others else ""
     also = _explained_too(sum(family.is_distinct for family in families) - 1)
     confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
+    tested = best.confirmation
+    holds = "" if tested is None else f" This {'holds' if tested.holds else 'fails'} in the {tested.split} split."
     return (
-        f"{accuracy} The errors go with {name_of(best)}{alike}: {explain}{also}.{confused} Look at the pictures before "
-        "you believe it."
+        f"{accuracy} The errors go with {name_of(best)}{alike}: {explain}{also}.{holds}{confused} Look at the pictures "
+        "before you believe it."
     )
 
 

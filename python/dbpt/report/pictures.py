@@ -163,10 +163,11 @@ def group_examples(
     classes: Sequence[str],
     seed: int = 0,
     first: Sequence[int] = (),
+    wrong_first: bool = False,
 ) -> list[GroupExamples]:
     """Return the images of each group with the predictions of one or more classifiers.
 
-    Chance chooses the pictures, whatever the predictions are.
+    Chance chooses the pictures, whatever the predictions are, or those of each kind if wrong ones are first.
 
     Args:
         paths: (N,) images, relative to ``root``.
@@ -177,6 +178,8 @@ def group_examples(
         classes: (C,) names.
         seed: decides which images are shown.
         first: the groups that have pictures first if not all groups can have some.
+        wrong_first: whether half of the pictures, the first ones, are of images that the last classifier gets wrong,
+            if there are as many.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
@@ -188,7 +191,11 @@ def group_examples(
         right = [of_one[rows] == classes.index(class_name) for of_one in predictions]
         pictures = []
         if root is not None and g in shown:
-            order = rows[permutation(len(rows), seed, g)].tolist()
+            drawn = permutation(len(rows), seed, g)
+            if wrong_first:
+                wrong = drawn[~right[-1][drawn]]
+                drawn = np.concatenate([wrong[: each // 2], drawn[right[-1][drawn]], wrong[each // 2 :]])
+            order = rows[drawn].tolist()
             pictures = [
                 Example(paths[row], jpeg, tuple(classes[of_one[row]] for of_one in predictions))
                 for row, jpeg in first_thumbnails(paths, root, order, each, max_bytes)

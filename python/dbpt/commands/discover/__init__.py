@@ -13,17 +13,12 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution
 from dbpt.clip import zero_shot_weights
 from dbpt.commands.discover.families import Families, families_of, parse_search
-from dbpt.commands.discover.result import (
-    MOST_SHOWN,
-    SCHEMA_VERSION,
-    TO_LOOK_AT,
-    Discovery,
-    DiscoveryFigures,
-    render_discovery,
-)
+from dbpt.commands.discover.page import MOST_SHOWN, render_discovery
+from dbpt.commands.discover.result import SCHEMA_VERSION, TO_LOOK_AT, Discovery, DiscoveryFigures
 from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.dataset import Split
+from dbpt.evaluation.association import Distribution
 from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
 from dbpt.evaluation.findings import tried_family
@@ -152,7 +147,12 @@ def _figures(
 ) -> DiscoveryFigures:
     """Return the figures of a search that ``command`` repeats."""
     dataset = subject.dataset
-    tried = [tried_family(score, images, right, dataset.class_names) for score in scores]
+    tried = [
+        replace(
+            tried_family(score, images, right, dataset.class_names), distribution=_distribution(families, score, right)
+        )
+        for score in scores
+    ]
     if (split := _split_to_check(subject)) is not None:
         tried = confirmed(families, split, tried)
     best = next((family for family in tried if family.finding in TO_LOOK_AT), None)
@@ -171,6 +171,12 @@ def _figures(
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
         **figures_of_subject(subject, command),
     )
+
+
+def _distribution(families: Families, score: Score, right: NDArray[np.bool_]) -> Distribution | None:
+    """Return the distribution of a measured number; None for other families."""
+    values = families.numbers.get(score.of.family.name) if score.of.source == "measured" else None
+    return None if values is None else Distribution.of(values[families.subject.audited], right)
 
 
 def _class_doubts(subject: Subject, images: Images, scores: list[Score]) -> tuple[Caution, ...]:
@@ -219,43 +225,42 @@ def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) ->
     assert subject.predict is not None
     images, right = families.images(rows), subject.predict(rows).predictions == subject.dataset.labels[rows]
     names = {name for family in chosen for name in (family.parts or [family.name])}
-    guessed = {of.family.name: of for of in families.of(images, rows, names)} if names else {}
-    found = dict[str, Confirmation]()
+    some = families.of(images, rows, names) if names else []
+    guessed, by_name = {(of.source, of.family.name): of for of in some}, {of.family.name: of for of in some}
+    found = dict[tuple[str, str], Confirmation]()
     for family in chosen:
-        parts = [guessed[name] for name in family.parts]
-        of = GuessedFamily.pair(*parts) if parts else guessed[family.name]
+        parts = [by_name[name] for name in family.parts]
+        of = GuessedFamily.pair(*parts) if parts else guessed[family.source, family.name]
         if of is not None and (explained := errors_of(of, images, right)) is not None:
             p_value = None if explained.p_value is None else min(1.0, explained.p_value * len(chosen))
-            found[family.name] = Confirmation(split=split, explained=explained, p_value=p_value)
-    return [replace(family, confirmation=found.get(family.name)) for family in tried]
+            found[family.source, family.name] = Confirmation(split=split, explained=explained, p_value=p_value)
+    return [replace(family, confirmation=found.get((family.source, family.name))) for family in tried]
 
 
 def _examples(
     subject: Subject, figures: DiscoveryFigures, images: Images, scores: list[Score]
-) -> dict[str, list[GroupExamples]] | None:
-    """Return pictures of the groups of the first families that are shown, worst first, by name; None without images."""
+) -> list[list[GroupExamples]] | None:
+    """Return pictures of the worst and the best group of the first families that are shown; None without images."""
     if not subject.config.opens_images:
         return None
-    dataset, examples = subject.dataset, dict[str, list[GroupExamples]]()
-    paths = [dataset.paths[row] for row in subject.audited]
-    guessed = {score.of.family.name: score.of.guessed for score in scores}
+    dataset, examples = subject.dataset, list[list[GroupExamples]]()
+    guessed = {(score.of.source, score.of.family.name): score.of.guessed for score in scores}
     for family in figures.shown[:MOST_SHOWN]:
-        of_family = guessed[family.name]
-        assert of_family is not None
+        of_family, pair = guessed[family.source, family.name], family.worst_and_best
+        assert of_family is not None and pair is not None
         known = of_family.guesses >= 0
         groups_N = np.where(known, images.labels * len(family.names) + of_family.guesses, -1)
-        order = sorted(range(len(family.groups)), key=lambda g: (not family.groups[g].n, family.groups[g].accuracy))
         groups = group_examples(
-            paths,
+            [dataset.paths[row] for row in subject.audited],
             dataset.root,
-            groups_N,
+            np.select([groups_N == group.index for group in pair], [0, 1], -1),
             [subject.predictions.predictions],
-            group_names=[(group.class_name, group.attribute) for group in family.groups],
+            group_names=[(group.class_name, group.attribute) for group in pair],
             classes=dataset.class_names,
             seed=images.seed,
-            first=order,
+            wrong_first=True,
         )
-        examples[family.name] = [groups[g] for g in order]
+        examples.append(groups)
     return examples
 
 

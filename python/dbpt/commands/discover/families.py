@@ -1,7 +1,7 @@
 """The families of a search: words, the user's columns, measured properties and captions, for any rows of the data."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -16,6 +16,7 @@ from dbpt.evaluation.families import GuessedFamily, Images, guess_families
 from dbpt.evaluation.findings import images_to_search
 from dbpt.evaluation.subject import Subject
 from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
+from dbpt.guesses.cell_codes import are_numbers
 from dbpt.guesses.coded_families import CodedFamily, code_captions, code_columns
 from dbpt.study.coded import measured_columns
 from dbpt.study.stages import log_warnings
@@ -31,13 +32,14 @@ CAPTION_COLUMNS = ("caption", "captions", "tags", "alt", "alt_text")
 class Families:
     """All families of a search: the words that CLIP guesses, and those that are ``coded`` for all rows of the data.
 
-    ``left_out`` are columns that make no family.
+    ``left_out`` are columns that make no family, and ``numbers`` (N,) measured ones by name.
     """
 
     subject: Subject
     words: list[EmbeddedFamily]
     coded: list[CodedFamily]
     left_out: list[LeftOut] = field(default_factory=list)
+    numbers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.words) + len(self.coded)
@@ -83,15 +85,17 @@ def families_of(
     words = embed_families(subject.embedded.backbone, read_catalogue(catalogue)) if "words" in search else []
     columns, fitted, labels = dataset.other_columns, dataset.rows_to_fit, dataset.labels
     own = next((name for name in CAPTION_COLUMNS if name in columns.cells), None) if captions is None else captions
-    coded, left_out = list[CodedFamily](), list[LeftOut]()
+    coded, left_out, numbers = list[CodedFamily](), list[LeftOut](), dict[str, NDArray[np.float32]]()
     if "columns" in search:
         rest = columns.without([str(own)] if own is not None and "captions" in search else [])
         coded, left_out = code_columns(rest.cells, fitted, labels)
         left_out = [*columns.left_out, *left_out]
     if "pixels" in search and config.opens_images:
-        coded += code_columns(measured_columns(dataset, config), fitted, labels, source="measured")[0]
+        measured = measured_columns(dataset, config)
+        numbers = {name: np.asarray(cells) for name, cells in measured.items() if are_numbers(cells)}
+        coded += code_columns(measured, fitted, labels, source="measured")[0]
     if "captions" in search and own is not None:
         texts_N, warnings = captions_of(own, dataset)
         log_warnings(warnings)
         coded += code_captions(texts_N, labels)
-    return Families(subject=subject, words=words, coded=coded, left_out=left_out)
+    return Families(subject=subject, words=words, coded=coded, left_out=left_out, numbers=numbers)

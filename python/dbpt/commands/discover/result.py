@@ -1,23 +1,17 @@
-"""`Discovery`: which families explain errors, and what was found of the others; discover.json, table and page."""
+"""`Discovery`: which families explain errors, and what was found of the others; discover.json and the table."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.cautions import short_of
 from dbpt.data.loading import import_pandas
 from dbpt.data.other_columns import LeftOut
-from dbpt.evaluation import ExplainedErrors, Group
-from dbpt.evaluation.audit import Finding, Source, SubjectFigures, TriedFamily
-from dbpt.guesses.doubts import LOWEST_AGREEMENT
-from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
-from dbpt.report import sections, text
-from dbpt.report.pictures import GroupExamples
-from dbpt.report.sections import section
+from dbpt.evaluation import ExplainedErrors
+from dbpt.evaluation.audit import Confirmation, Finding, Source, SubjectFigures, TriedFamily
+from dbpt.report import text
+from dbpt.report.findings import label_of
 from dbpt.report.tables import Shown
 from dbpt.storage.typed_json import Count
 
@@ -81,7 +75,7 @@ OF_SOURCE: dict[Source, str] = {
 }
 MOST_FAMILIES_PRINTED = 8
 NAMES_SHOWN = 6
-LETTERS = 28
+LETTERS = 24
 ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
@@ -198,14 +192,15 @@ def _columns(families: list[TriedFamily]) -> list[list[str]]:
     ]
     worse, better = ([text.percent(pair and pair[i].accuracy) for pair in pairs] for i in (0, 1))
     columns = {
-        "family": [family.name for family in families],
+        "family": [label_of(family, LETTERS) for family in families],
         "explained": [_share(family.explained) for family in families],
         "q": [text.bound_text(family.q_value, family.explained) for family in families],
         "worse group": groups,
         "right": worse,
         "better": better,
-        "elsewhere": [_elsewhere(family) for family in families],
     }
+    if split := next((family.confirmation.split for family in families if family.confirmation), None):
+        columns[f"in {split}"] = [_elsewhere(family.confirmation) for family in families]
     return [[title, "", "", *cells] for title, cells in columns.items()]
 
 
@@ -215,35 +210,35 @@ def _share(explained: ExplainedErrors | None) -> str:
     return f"{text.percent(explained.share)} {text.interval_text(explained.share_low, explained.share_high)}".rstrip()
 
 
-def _elsewhere(family: TriedFamily) -> str:
-    """Return whether the finding holds in another split."""
-    found = family.confirmation
-    return text.MISSING if found is None else f"{'holds' if found.holds else 'fails'} in {found.split}"
+def _elsewhere(found: Confirmation | None) -> str:
+    """Return whether a finding holds in another split."""
+    return text.MISSING if found is None else "holds" if found.holds else "fails"
 
 
 def _passed_over(figures: DiscoveryFigures) -> list[str]:
     """Return lines about families that are not in the table."""
-    names = [family.name for family in figures.families if family.finding == "doubted"]
-    may_be = [family.name for family in figures.to_look_at if family.finding == "may be the class"]
-    dim = [family.name for family in figures.to_look_at if family.finding == "seen dimly"]
-    of_class = [family.name for family in figures.families if family.finding == "describes the classes"]
-    lines = [
-        f"split the images much like {' / '.join(family.names)}: {_some([other.name for other in alike])}"
+    families = figures.families
+    notes = [
+        (f"split the images much like {label_of(family, LETTERS)}", figures.split_alike(family))
         for family in figures.distinct
-        if (alike := figures.split_alike(family))
     ]
-    if through := [family.name for family in figures.proposed if family.through is not None]:
-        lines.append(f"matter only as they go with {figures.distinct[0].name}: {_some(through)}")
-    if may_be:
-        lines.append(f"errors go with them, but CLIP may confuse them with the classes: {_some(may_be)}")
-    if dim:
-        lines.append(f"errors go with them, but CLIP sees them only dimly: {_some(dim)}")
-    if names:
-        lines.append(f"not judged, as CLIP doesn't see the names in these images: {_some(names)}")
-    if of_class:
-        lines.append(f"tell little beyond the class names: {_some(of_class)}")
+    if figures.distinct:
+        through = [family for family in figures.proposed if family.through is not None]
+        notes.append((f"matter only as they go with {label_of(figures.distinct[0], LETTERS)}", through))
+    notes += [
+        (note, [family for family in some if family.finding == finding])
+        for note, some, finding in (
+            ("errors go with them, but CLIP may confuse them with the classes", figures.to_look_at, "may be the class"),
+            ("errors go with them, but CLIP sees them only dimly", figures.to_look_at, "seen dimly"),
+            ("not judged, as CLIP doesn't see the names in these images", families, "doubted"),
+            ("tell little beyond the class names", families, "describes the classes"),
+        )
+    ]
+    lines = [
+        f"{note}: {_some([text.shorten(family.name, LETTERS) for family in some])}" for note, some in notes if some
+    ]
     if figures.left_out:
-        columns = [f"{column.name} ({column.reason})" for column in figures.left_out]
+        columns = [f"{text.shorten(column.name, LETTERS)} ({column.reason})" for column in figures.left_out]
         lines.append(f"columns left out: {_some(columns)}")
     return lines
 
@@ -251,87 +246,3 @@ def _passed_over(figures: DiscoveryFigures) -> list[str]:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
-
-
-MOST_SHOWN = 3
-"""Families with pictures."""
-MOST_ROWS_SHOWN = 12
-TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
-TRUST |= {"nearer_words": MOST_NEARER_WORDS}
-"""Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
-REASONS = {
-    "Errors go with them, but CLIP may confuse the names with the classes": ("may be the class",),
-    "Errors go with them, but CLIP sees the names only dimly": ("seen dimly",),
-    "Tested: errors depend on the guesses no more than by chance, or little": ("may be chance", "explains little"),
-    "Not told apart from the classes": ("describes the classes",),
-    "Not judged: the guesses can’t be trusted, so their figures say nothing": ("doubted",),
-    "Not tested: no class has right and wrong images of two of the names": ("no test", "too few images"),
-}
-"""The findings of the families that are not proposed, under their headings."""
-
-
-def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[GroupExamples]] | None) -> str:
-    """Return the page, one self-contained HTML file without scripts.
-
-    ``examples`` are pictures of the groups of the first distinct families, by name; None if there are no images.
-    """
-    proposed, data = figures.distinct, figures.data
-    shown, reasons = figures.shown, _others(figures.families)
-    title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
-    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS_SHOWN}
-    look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)
-    values_of_others = {"reasons": reasons, "trust": TRUST, "short_of": short_of}
-    parts = [
-        sections.warnings(figures.warnings),
-        section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
-        look if shown else None,
-        section("next", "Next step", kind="discover", figures=figures),
-        section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
-        sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
-    ]
-    example = proposed[0] if proposed else next(iter(reasons.values()))[0]
-    eyebrow = f"{data.name} · search for attributes that explain errors"
-    below = section("searched", figures=figures, example=example)
-    head = sections.headline(eyebrow, _badge(figures), figures.verdict, below)
-    kind, how = "Attribute found" if figures.proposed else "Nothing proposed", sections.how("discover")
-    return sections.render_page(f"{kind}: {data.name} · dbpt discover", head, parts, how, figures.dbpt_version)
-
-
-def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
-    """Return the class and text of the badge. It is an all-clear only if half of the families could be judged."""
-    if figures.proposed:
-        return "bias", "Attribute found"
-    if figures.to_look_at:
-        return "untrusted", "Look at the pictures"
-    tested = sum(family.is_judged for family in figures.families)
-    if figures.errors < figures.data.n and (not figures.errors or 2 * tested >= len(figures.families)):
-        return "no-evidence", "Nothing proposed"
-    return "untrusted", f"Nothing proposed: {tested} of {len(figures.families)} could be judged"
-
-
-def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
-    """Return the groups of each class, those whose accuracies differ most first."""
-
-    def gap(groups: list[Group]) -> float:
-        accuracies = [group.accuracy for group in groups if group.accuracy is not None]
-        return max(accuracies, default=0.0) - min(accuracies, default=0.0)
-
-    classes = [(y, list(groups)) for y, groups in groupby(family.groups, lambda group: group.class_name)]
-    return sorted(classes, key=lambda item: -gap(item[1]))
-
-
-def _others(families: Sequence[TriedFamily]) -> dict[str, list[TriedFamily]]:
-    """Return the families that are not proposed by the reason.
-
-    Families that could be tested are sorted by the p-value, then by the share of the errors; others by the number of
-    doubts, then by name.
-    """
-    by_reason = {why: [each for each in families if each.finding in findings] for why, findings in REASONS.items()}
-    return {why: sorted(some, key=_order) for why, some in by_reason.items() if some}
-
-
-def _order(family: TriedFamily) -> tuple[float, float, str]:
-    explained = family.explained
-    if family.finding in ("doubted", "no test", "too few images") or explained is None:
-        return len(family.doubts), 0.0, family.name
-    return 2.0 if explained.p_value is None else explained.p_value, -(explained.share or 0.0), family.name
