@@ -13,6 +13,7 @@ VALUES = {
     "attribute_template": ["a {}."],
     "min_confidence": 0.5,
     "label_model": "ViT-L-14",
+    "label_pretrained": "openai",
     "group_template": ["a {class} on a {attribute}."],
     "pseudo_method": "kmeans",
     "proportions": [0.5, 0.5],

@@ -152,8 +152,8 @@ def read_coding(run: Path, config: FitConfig) -> Coding:
     coding = typed({name: content[name] for name in content.keys() - {"schema_version"}}, Coding, path, HINT)
     rule, size = coding.rule, len(coding.values)
     fits = (coding.source, coding.name) == config.coded and size > 1
-    fits &= all(0 <= code < size for code in rule.codes.values()) if rule.codes else len(rule.edges) == size - 1
-    if not fits or list(rule.edges) != sorted(set(rule.edges)):
+    fits &= all(0 <= code < size for code in rule.codes.values()) and list(rule.edges) == sorted(set(rule.edges))
+    if not fits or len(rule.edges) != (0 if rule.codes else size - 1):
         raise InputError(f"{path}: does not belong to this run; {HINT}")
     return coding
 

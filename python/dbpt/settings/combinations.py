@@ -209,6 +209,12 @@ def why_config_refused(config: Settings) -> str | None:
 
 
 def _refusals(config: Settings) -> Iterator[str]:
+    if config.num_clusters is not None:
+        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
+    if config.asks_auto:
+        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
+    if config.coded is not None:
+        yield from _refusals_of_coded(config, *config.coded)
     yield from _refusals_of_guesses(config)
     yield from _refusals_of_context(config)
     choices = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
@@ -224,12 +230,6 @@ def _refusals(config: Settings) -> Iterator[str]:
             yield f"{alpha}: {why}; drop it, or choose --prompts group"
         if reason := why_not_mixed(config.head, has_words=has_words):
             yield f"{alpha}: {reason}; leave it out"
-    if config.num_clusters is not None:
-        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
-    if config.asks_auto:
-        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
-    if config.coded is not None:
-        yield from _refusals_of_coded(config, *config.coded)
     if config.asks_auto and config.learns_attributes:
         yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
     if config.proportions is not None and config.factors is not None:

@@ -27,7 +27,7 @@ NOT_WITH_CLUSTERS = {
 }
 """The settings that ``--attributes clusters`` doesn't read, and why."""
 NOT_WITH_CODED = dict.fromkeys(
-    ("pseudo_method", "proportions", "min_confidence", "label_model"), "nothing is guessed"
+    ("pseudo_method", "proportions", "min_confidence", "label_model", "label_pretrained"), "nothing is guessed"
 ) | {
     "attribute_template": "its values have no words, so there is no sentence to fill",
     "group_template": "its values have no words",
