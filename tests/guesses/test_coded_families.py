@@ -260,15 +260,6 @@ def test_other_images_get_the_values_that_were_learnt(cells, others, codes):
     assert coding.rule.codes_of(others).tolist() == codes
 
 
-def test_only_the_fitted_rows_decide_what_is_learnt():
-    cells = repeated("a", "b")
-    fitted = ROWS[:-20]
-    expected = learn_coding("column", "x", cells, fitted, LABELS)
-    cells[-20:] = ["c"] * 10 + ["5/13/2019"] * 10
-    assert learn_coding("column", "x", cells, fitted, LABELS) == expected
-    assert learn_coding("column", "x", cells, ROWS[-10:], LABELS) == "one value"
-
-
 def test_pairs_have_the_combinations_that_occur():
     a = CodedFamily("column", "camera", ("x", "y"), np.array([0, 1, -1, 0, 1, 0] * 50))
     b = CodedFamily("caption", "dog", ("without dog", "dog"), np.array([0, 1, 1, -1, 1, 1] * 50))

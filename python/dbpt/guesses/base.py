@@ -34,14 +34,8 @@ BY_VALUES: frozenset[Provenance] = frozenset(("column", "measured"))
 """Those of values that are known, but that no words of the data name."""
 OWN_VALUES: frozenset[Provenance] = BY_VALUES | {"clusters"}
 """Those of groups whose values are other than the true attributes."""
-WITHOUT_GUESSES: dict[str, Provenance] = {
-    "file": "file",
-    "data": "data",
-    "clusters": "clusters",
-    "column": "column",
-    "measured": "measured",
-    "none": "none",
-}
+UNGUESSED: tuple[Provenance, ...] = ("file", "data", "clusters", "column", "measured", "none")
+WITHOUT_GUESSES: dict[str, Provenance] = {provenance: provenance for provenance in UNGUESSED}
 """The `PseudoAttributes.method` of those that no `PseudoMethod` guessed."""
 
 
