@@ -29,7 +29,7 @@ def _explained_too(others: int) -> str:
     return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
 
 
-MOST_NAMES, MOST_ALIKE, MOST_LISTED = 4, 2, 6
+MOST_NAMES, MOST_ALIKE, MOST_LISTED = 4, 1, 6
 """Names of a family and families in a sentence, and families in a list."""
 SOURCES = {"column": "the column {}", "measured": "the measured {}", "caption": "captions {}"}
 LETTERS = 48
