@@ -78,7 +78,7 @@ def test_no_tag_or_formula_of_the_data_survives(found):
         ("measured", "brightness", "0 to 1, mean of luma"),
         ("measured", "format", "JPEG"),
         ("caption", "dusk", "“dusk”"),
-        ("pair", "one, two", "both one and two"),
+        ("pair", "one, two", "one and two"),
     ],
 )
 def test_the_values_of_each_source_are_explained(found, source, name, keyword):
@@ -138,6 +138,10 @@ def test_a_thousand_families_make_a_small_page_sorted_by_q_and_share(found):
     unseen = replace(first, name="unseen", finding="doubted", source="words", q_value=0.0001)
     html = render_discovery(replace(found.figures, families=[unseen, *families]), None)
     rows = re.findall(r'<th scope="row" class="name">(\w+)<span', html.split("Table of the words")[0])
+    cut = replace(
+        first, name="coat", finding="describes the classes", doubts=[caution("words of the classes", words=["gull"])]
+    )
+    assert "gull" in render_discovery(replace(found.figures, families=[cut, unseen]), None)
     order = sorted(families, key=lambda family: (family.q_value, -family.explained.share))
     assert rows == [family.name for family in order[:MOST_TABLED]]
     assert "families.csv has all" in html and len(html) < 300_000 and "x" * 150 not in html

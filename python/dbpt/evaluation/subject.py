@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
-from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
+from dbpt.data import DATASETS, READERS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
 from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
@@ -70,7 +70,8 @@ class Subject:
         config: the settings.
         asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
         predictions: the predictions of the audited images.
-        predict: predicts other rows of ``embedded``; None for predictions from a file or in memory.
+        predict: predicts other rows of ``embedded``, an `InputError` if a table of predictions lacks some; None for
+            predictions in an array, whose order says nothing about other rows.
         by, title: who predicts, as a kind and in words.
         source: the data, as commands name them.
         predictions_named: the predictions, as commands name them; None for those in memory.
@@ -212,7 +213,7 @@ def _subject_of_data(
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, by)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
-    users = None
+    users, columns = None, dict[str, str]()
     if by == "probe":
         import_scikit_learn(PROBE_OPTION)
     if by == "file":
@@ -226,6 +227,8 @@ def _subject_of_data(
     embedded: Embedded = images["embedded"]
 
     def predict(rows: NDArray[np.int64]) -> UserPredictions:
+        if users is not None:
+            return user_predictions(predictions, embedded.dataset, rows, columns)
         features, labels = embedded.stored.take(rows), embedded.dataset.labels[rows]
         if by == "probe":
             return likeliest(probe_predictions(features, labels, class_names=dataset.class_names, seed=config.seed))
@@ -239,7 +242,7 @@ def _subject_of_data(
         config=config,
         asked=asked,
         predictions=predicted,
-        predict=predict if users is None else None,
+        predict=predict if users is None or (named is not None and Path(named).suffix.lower() in READERS) else None,
         by=by,
         title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
         source=asked.data,

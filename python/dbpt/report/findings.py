@@ -30,9 +30,9 @@ def _explained_too(others: int) -> str:
     return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
 
 
-MOST_NAMES, MOST_ALIKE, MOST_LISTED = 4, 2, 6
+MOST_NAMES, MOST_ALIKE, MOST_LISTED = 4, 1, 6
 """Names of a family and families in a sentence, and families in a list."""
-SOURCES = {"column": "the column {}", "measured": "the measured {}", "caption": "captions {}", "pair": "the pair {}"}
+SOURCES = {"column": "the column {}", "measured": "the measured {}", "caption": "captions {}"}
 LETTERS = 48
 """The longest name in a sentence."""
 
@@ -42,8 +42,14 @@ def name_of(family: TriedFamily) -> str:
     values = values_of(family.names)
     if family.source == "words":
         return values
+    if family.source == "pair":
+        return f"the pair of {_both(family)}"
     name = SOURCES[family.source].format(text.shorten(family.name, LETTERS))
     return name if family.distribution else f"{name} ({values})"
+
+
+def _both(pair: TriedFamily) -> str:
+    return " and ".join(text.shorten(part, LETTERS) for part in pair.parts)
 
 
 def values_of(names: Sequence[str], most: int = MOST_NAMES) -> str:
@@ -74,7 +80,7 @@ def origin_of(family: TriedFamily) -> str:
     if family.source == "caption":
         return f"Captions with and without “{name}”."
     if family.source == "pair":
-        return f"Each image has a value of both {' and '.join(text.shorten(part, LETTERS) for part in family.parts)}."
+        return f"Each combination of a value of {_both(family)}: {values}."
     return f"Those of the column {name} of the data: {values}."
 
 
@@ -157,8 +163,10 @@ def finding_in_words(family: TriedFamily) -> str:
     if family.like is not None or family.through is not None:
         other = text.shorten(family.like or family.through or "", LETTERS)
         return f"splits the images like {other}" if family.like else f"matters only through {other}"
-    no_more = family.rule is not None and family.rule.kind == "no more than one"
-    return "explains no more than one of the two" if no_more else FINDINGS[family.finding]
+    if family.rule is not None and family.rule.kind == "no more than one":
+        return "explains no more than one of the two"
+    is_like_classes = family.finding in ("may be the class", "describes the classes")
+    return f"{FINDINGS[family.finding]}{f': {family.doubts[0].sentence}' if is_like_classes else ''}"
 
 
 def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:

@@ -18,6 +18,7 @@ from dbpt.commands.discover.result import SCHEMA_VERSION, TO_LOOK_AT, Discovery,
 from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.dataset import Split
+from dbpt.errors import InputError
 from dbpt.evaluation.association import Distribution
 from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
@@ -207,23 +208,30 @@ def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str
 def _split_to_check(subject: Subject) -> Split | None:
     """Return the largest split that was not searched; None if there is none, or if nothing predicts it.
 
-    A run has learnt its training images.
+    A run has learnt its training images, and the user's own classifier probably too.
     """
     if subject.predict is None or subject.split == ALL:
         return None
-    unfit = {subject.split, *(["train"] if subject.by == "run" else [])}
+    unfit = {subject.split, *(["train"] if subject.by in ("run", "file") else [])}
     sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
     others = [(size, name) for name, size in zip(get_args(Split), sizes, strict=True) if size and name not in unfit]
     return max(others, key=lambda other: other[0], default=(0, None))[1]
 
 
 def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) -> list[TriedFamily]:
-    """Return the families, those that are proposed with their test in the images of another ``split``."""
+    """Return the families, those that are proposed with their test in the images of another ``split``.
+
+    A table of predictions may lack these; then there is no test.
+    """
     subject = families.subject
     chosen = [family for family in tried if family.is_distinct][:MOST_CONFIRMED]
     rows = np.flatnonzero(subject.dataset.splits == SPLITS.index(split))
     assert subject.predict is not None
-    images, right = families.images(rows), subject.predict(rows).predictions == subject.dataset.labels[rows]
+    try:
+        right = subject.predict(rows).predictions == subject.dataset.labels[rows]
+    except InputError:
+        return list(tried)
+    images = families.images(rows)
     names = {name for family in chosen for name in (family.parts or [family.name])}
     some = families.of(images, rows, names) if names else []
     guessed, by_name = {(of.source, of.family.name): of for of in some}, {of.family.name: of for of in some}
