@@ -11,7 +11,7 @@ from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import Distribution, ExplainedErrors
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
-from dbpt.guesses.base import GroupKind
+from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share
 
@@ -237,6 +237,11 @@ class AuditFigures(SubjectFigures):
     def by_clusters(self) -> bool:
         """True if the groups are clusters within each class."""
         return self.group_kind == "pseudo" and self.guesses.provenance == "clusters"
+
+    @property
+    def by_values(self) -> bool:
+        """True if the groups are over the values of a column or a measured property."""
+        return self.group_kind == "pseudo" and self.guesses.provenance in BY_VALUES
 
     @property
     def is_flawless(self) -> bool:

@@ -17,6 +17,7 @@ from dbpt.evaluation.audit import (
 )
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.features.measurements import NUMBERS, TEXTS
+from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
 from dbpt.report.verdicts import SUBJECTS
@@ -277,7 +278,7 @@ def advice_of(figures: AuditFigures) -> str:
     """Return the sentence of the next step."""
     step = figures.next_step
     by = figures.predictions_by
-    by_clusters = figures.guesses.provenance == "clusters"
+    by_values = figures.guesses.provenance in BY_VALUES
     if step.kind == "fewer names":
         parts = [
             f"{in_quotes(name.leave_out)}: {in_quotes(name.kept)} alone raise no doubt" for name in step.fewer_names
@@ -288,16 +289,17 @@ def advice_of(figures: AuditFigures) -> str:
     if step.cramers_v is not None:
         sentence = _without_weights(figures)
     elif step.method is not None:
-        by_hand = "Use" if by_clusters else "Label a sample by hand, to correct wrong guesses; try other"
+        by_hand = "Label a sample by hand, to correct wrong guesses; try other words for the attribute; add"
+        by_hand = "Use words for the attribute; add" if figures.guesses.provenance == "clusters" else by_hand
         sentence = (
             f"This run was already trained against such a bias, with the objective {step.method}; repeating "
-            f"that changes little. {by_hand} words for the attribute; add images of the groups that fail; or compare "
+            f"that changes little. {'Add' if by_values else by_hand} images of the groups that fail; or compare "
             "methods and heads on the same data:"
         )
     elif by != "file":
         sentence = "Train a classifier that relies less on the attribute:"
     else:
-        is_known = figures.group_kind == "true" or figures.guesses.provenance == "file"
+        is_known = figures.group_kind == "true" or by_values or figures.guesses.provenance == "file"
         groups = "of class and attribute, which are known," if is_known else "that dbpt guess writes"
         sentence = (
             "Let dbpt train a classifier that relies less on the attribute, or train your own again with group weights "
@@ -320,8 +322,8 @@ def _without_weights(figures: AuditFigures) -> str:
         learnt = "If the classifier learnt the shortcut from other images, train it again on images like these; or"
         return f"{advice} {learnt} add more or clearer images {failing}, or compare it with CLIP:"
     others = (
-        f"add more or clearer images {failing}, take a larger backbone (--model) or other wordings of the classes, or "
-        "try prompts that name the attribute too (group-prompts):"
+        f"add more or clearer images {failing}, take a larger backbone (--model) or other wordings of the classes"
+        f"{':' if figures.by_values else ', or try prompts that name the attribute too (group-prompts):'}"
     )
     if by != "zero-shot":
         return f"{advice} Instead, {others}"

@@ -75,7 +75,7 @@ OF_SOURCE: dict[Source, str] = {
 }
 MOST_FAMILIES_PRINTED = 8
 NAMES_SHOWN = 6
-LETTERS = 24
+LETTERS = 26
 ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
