@@ -311,6 +311,10 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(found, tmp_path):
         ({"catalogue": "none.toml"}, r"none\.toml: cannot read the TOML catalogue"),
         ({"weights": "w.safetensors"}, "--weights: only the audit of a run reads it"),
         ({"predictions": "mine.csv"}, r"mine\.csv"),
+        ({"search": "columns"}, "--search columns: .*no column without a role"),
+        ({"search": "captions"}, "--search captions: .* search words too"),
+        ({"search": ["words", "pixel"]}, "--search: 'pixel' is none of .*pixels"),
+        ({"search": "pixels", "captions": "tags.csv"}, "--captions tags.csv: --search pixels leaves captions out"),
     ],
 )
 def test_bad_input_gets_one_line(tiny, changed, match):

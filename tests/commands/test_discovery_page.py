@@ -92,7 +92,7 @@ def test_the_values_of_each_source_are_explained(found, source, name, keyword):
 @pytest.mark.parametrize(("p_value", "verb"), [(0.01, "Holds"), (0.4, "Fails"), (None, "Not tested")])
 def test_the_confirmation_stands_in_words(found, p_value, verb):
     tested = replace(found.figures.families[0].explained, p_value=p_value, p_is_bound=False, n=600, errors=120)
-    confirmation = Confirmation(split="val", explained=tested, p_value=p_value)
+    confirmation = Confirmation(split="val", explained=tested, p_value=p_value, is_alike=True)
     said = confirmation_in_words(confirmation)
     assert said.startswith(verb) and "val" in said and ("600 images" in said) == (p_value is not None)
     family = replace(found.figures.families[0], finding="proposed", confirmation=confirmation)

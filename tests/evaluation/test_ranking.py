@@ -1,5 +1,6 @@
 """The order of families whose values the data say: what comes first, what is no further finding, and pairs."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -59,12 +60,42 @@ def test_a_family_that_explains_clearly_more_is_first_though_another_splits_alik
     assert next(iter(scores)) == "place" and scores["noisy"].like == "column:place"
 
 
-def test_unknown_values_count_nowhere() -> None:
+def test_a_family_that_is_known_for_few_images_explains_few_of_all_errors() -> None:
     shown, random = images()
-    place, known = random.integers(0, 2, N), random.uniform(size=N) < 0.5
+    place, known = random.integers(0, 2, N), random.uniform(size=N) < 0.2
     right = random.uniform(size=N) < np.where(place == 1, 0.6, 0.95)
-    (score,) = score_families([family("place", np.where(known, place, -1))], shown, right)
-    assert score.is_proposed and score.explained is not None and score.explained.errors.n == known.sum()
+    families = [family("part", np.where(known, place, -1)), family("place", place)]
+    scores = by_name(score_families(families, shown, right))
+    part, first = scores["part"], next(iter(scores.values()))
+    assert part.is_proposed and part.explained is not None and part.explained.errors.errors == (~right).sum()
+    assert first.of.key == "column:place" and 0.1 < part.share < 0.25 < first.least_share
+    other = random.integers(0, 2, N)
+    right &= random.uniform(size=N) < np.where(other == 1, 0.8, 1)
+    scores = by_name(score_families([families[0], family("other", other)], shown, right))
+    assert scores["other"].is_distinct  # though few images tell part and other apart
+
+
+def test_a_family_that_goes_with_the_first_one_is_no_further_finding() -> None:
+    shown, random = images()
+    place = random.integers(0, 2, N)
+    follower = np.where(random.uniform(size=N) < 0.5, random.integers(0, 2, N), place)
+    right = random.uniform(size=N) < np.where(place == 1, 0.5, 0.95)
+    scores = by_name(score_families([family("follower", follower), family("place", place)], shown, right))
+    assert scores["follower"].is_proposed and scores["follower"].through == "column:place"
+
+
+def test_pairs_hardly_lower_the_power_for_single_families() -> None:
+    found = np.zeros(2, int)
+    for seed in range(12):
+        random = np.random.default_rng([seed, 8])
+        labels, place = random.integers(0, 2, (2, 300))
+        few = replace(images()[0], labels=labels, features=np.zeros((300, 1), np.float32), num_classes=2)
+        right = random.uniform(size=300) < np.where(place == 1, 0.64, 0.85)
+        others = [family(f"noise {i}", random.integers(0, 2, 300)) for i in range(15)]
+        for pairs in (False, True):
+            scores = by_name(score_families([family("place", place), *others], few, right, pairs=pairs))
+            found[int(pairs)] += scores["place"].is_proposed
+    assert 5 < found[0] <= found[1] + 2
 
 
 @pytest.mark.parametrize("families", [60, 700])
@@ -83,13 +114,13 @@ def test_a_pair_is_proposed_only_if_both_matter_and_it_explains_more() -> None:
     both = random.uniform(size=N) < np.where((one == 1) & (other == 1), 0.2, 0.95)
     families = [family("one", one), family("other", other), *noise(random, 3)]
     scores = by_name(score_families(families, shown, both, pairs=True))
-    assert list(scores)[2] == "one, other" and scores["one, other"].is_distinct and scores["one, other"].of.size == 4
+    assert list(scores)[2] == "one × other" and scores["one × other"].is_distinct and scores["one × other"].of.size == 4
     additive = random.uniform(size=N) < 0.95 - 0.4 * one - 0.4 * other
     scores = by_name(score_families(families, shown, additive, pairs=True))
-    assert scores["one, other"].least_share > max(scores["one"].share, scores["other"].share)
+    assert scores["one × other"].least_share > max(scores["one"].share, scores["other"].share)
     either = random.uniform(size=N) < np.where(one == other, 0.4, 0.95)
     scores = by_name(score_families(families, shown, either, pairs=True))
-    assert next(iter(scores)) == "one, other" and not scores["one"].is_proposed
+    assert next(iter(scores)) == "one × other" and not scores["one"].is_proposed
     alone = random.uniform(size=N) < np.where(one == 1, 0.5, 0.95)
     scores = by_name(score_families(families, shown, alone, pairs=True))
     assert [name for name, score in scores.items() if score.is_proposed] == ["one"]
@@ -113,6 +144,6 @@ def test_families_of_one_name_from_two_sources_are_not_confused() -> None:
     right = random.uniform(size=N) < 0.95 - 0.4 * place - 0.3 * other
     families = [family("same", place), family("same", other, "measured")]
     scores = score_families(families, shown, right, pairs=True)
-    assert [score.of.key for score in scores] == ["column:same", "measured:same", "pair:same, same"]
+    assert [score.of.key for score in scores] == ["column:same", "measured:same", "pair:same × same"]
     assert [part.key for part in scores[2].of.of_pair] == ["column:same", "measured:same"]
     assert scores[2].alone == (scores[0].share, scores[0].explained.difference.value)  # type: ignore[union-attr]

@@ -310,17 +310,19 @@ Finding = Literal[
 class Confirmation:
     """The errors that a proposed family explains in images of another ``split``, which were not searched.
 
-    ``p_value`` is that of ``explained``, times the number of families that were tested so.
+    ``p_value`` is that of ``explained``, times the number of families that were tested so. ``is_alike`` says whether
+    the worse of the two groups that differ most in the searched images is worse there, too.
     """
 
     split: Split
     explained: ExplainedErrors
     p_value: Share | None
+    is_alike: bool
 
     @property
     def holds(self) -> bool:
         """True if errors depend on the family there, too."""
-        return self.p_value is not None and self.p_value <= SIGNIFICANT
+        return self.is_alike and self.p_value is not None and self.p_value <= SIGNIFICANT
 
 
 @dataclass(frozen=True, kw_only=True)

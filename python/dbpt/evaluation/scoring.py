@@ -24,8 +24,9 @@ PERMUTATIONS = 9_999
 PERMUTATIONS_OF_FAMILY = 40
 """Permutations, and those for each family if there are many: the smallest q-value must stay far below `LARGEST_Q`."""
 FEW_PERMUTATIONS = 999
-MOST_CELLS = 32
-"""Groups of a class, by the families before it, within which a family is tested again."""
+WEIGHT_OF_PAIR = 0.1
+"""A pair counts as a tenth of a test, so that many pairs don't hide single families: p-values are divided by weights
+with a mean of 1 (Genovese, Roeder and Wasserman, 2006)."""
 ORDER: tuple[Source, ...] = get_args(Source)
 
 
@@ -60,9 +61,10 @@ def score_families(
         found = _pairs(guessed, errors, images)
         guessed = [*guessed, *found]
         errors += [_errors_of_pair(of, images, right, permutations) for of in found]
-    explained = _explained([of.guessed for of in guessed], errors, images, right)
+    are_pairs = [bool(of.of_pair) for of in guessed]
+    explained = _explained([of.guessed for of in guessed], errors, are_pairs, images, right)
     errors_beyond = [_errors(of.beyond, images, right, permutations) for of in guessed]
-    beyond = _explained([of.beyond for of in guessed], errors_beyond, images, right)
+    beyond = _explained([of.beyond for of in guessed], errors_beyond, are_pairs, images, right)
     alone = {
         of.key: (one.errors.share or 0.0, 0.0 if one.difference is None else one.difference.value)
         for of, one in zip(guessed, explained, strict=True)
@@ -137,24 +139,31 @@ def _in_order(scores: Sequence[Score]) -> list[Score]:
 def _with_leaders(scores: Sequence[Score], images: Images, right: NDArray[np.bool_]) -> list[Score]:
     """Return the scores, with ``through`` on each proposed family that matters only as it goes with one before it.
 
-    Errors don't depend on such a family among images of the same class and the same names of those before it.
+    Among images of the same class and the same name of that one, unknown as a name, no dependence is seen: the test
+    says nothing, and less than half of the share is left. A pair has been tested so already.
     """
-    found, leader = list[Score](), ""
-    within_N, size = images.labels, images.num_classes
+    found, leaders = list[Score](), list[Score]()
     for score in scores:
-        guessed = score.of.guessed
-        if score.is_proposed and score.like is None and guessed is not None and not score.of.of_pair:
-            known = within_N >= 0
-            codes = within_N[known], guessed.guesses[known], size, score.of.size
-            p_value = _tested(right[known], *codes, permutations=PERMUTATIONS, seed=images.seed).p_value
-            if leader and (p_value is None or p_value > LARGEST_Q):
-                score = replace(score, through=leader)
-            elif size * score.of.size <= MOST_CELLS * images.num_classes:
-                within_N = np.where(known & (guessed.guesses >= 0), within_N * score.of.size + guessed.guesses, -1)
-                size *= score.of.size
-            leader = leader or score.of.key
+        if score.is_proposed and score.like is None and not score.of.of_pair:
+            through = next((leader for leader in leaders if _follows(score, leader, images, right)), None)
+            if through is None:
+                leaders.append(score)
+            else:
+                score = replace(score, through=through.of.key)
         found.append(score)
     return found
+
+
+def _follows(score: Score, leader: Score, images: Images, right: NDArray[np.bool_]) -> bool:
+    guessed, other = score.of.guessed, leader.of.guessed
+    assert guessed is not None and other is not None
+    size = len(other.kept) + 1
+    within_N = images.labels * size + other.guesses + 1
+    codes = within_N, guessed.guesses, images.num_classes * size, score.of.size
+    left = _tested(right, *codes, permutations=PERMUTATIONS, seed=images.seed)
+    if left.p_value is None or left.share is None or left.p_value <= LARGEST_Q:
+        return False
+    return left.share * left.errors < score.share * int((~right).sum()) / 2
 
 
 def _named_best(alike: Sequence[Score]) -> list[Score]:
@@ -190,6 +199,8 @@ def likeness(one: GuessedFamily, other: GuessedFamily) -> float:
 def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
     """Return the q-values of Benjamini and Hochberg (1995); None where nothing was tested.
 
+    A p-value that was divided by a weight may be above 1.
+
     >>> false_discovery([0.01, 0.5, None, 0.02])
     [0.03, 0.5, None, 0.03]
     """
@@ -205,11 +216,20 @@ def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
 def _explained(
     guessed: Sequence[Guessed | None],
     errors: Sequence[ExplainedErrors | None],
+    are_pairs: Sequence[bool],
     images: Images,
     right: NDArray[np.bool_],
 ) -> list[Explained | None]:
     """Return the errors that each family's codes explain, with q-values over all families; None without codes."""
-    q_values = false_discovery([None if tested is None else tested.p_value for tested in errors])
+    p_values = [None if tested is None else tested.p_value for tested in errors]
+    tested_pairs = [is_pair for is_pair, p in zip(are_pairs, p_values, strict=True) if p is not None]
+    of_single = _weight_of_single(tested_pairs)
+    q_values = false_discovery(
+        [
+            None if p is None else p / (WEIGHT_OF_PAIR if is_pair else of_single)
+            for p, is_pair in zip(p_values, are_pairs, strict=True)
+        ]
+    )
     return [
         None
         if one is None or of is None
@@ -218,13 +238,28 @@ def _explained(
     ]
 
 
+def _weight_of_single(are_pairs: Sequence[bool]) -> float:
+    """Return the weight of each test that is no pair, so that the mean of all weights is 1."""
+    pairs = sum(are_pairs)
+    return (len(are_pairs) - WEIGHT_OF_PAIR * pairs) / max(len(are_pairs) - pairs, 1)
+
+
 def _errors(
     of: Guessed | None, images: Images, right: NDArray[np.bool_], permutations: int, *, bootstraps: int = 0
 ) -> ExplainedErrors | None:
     if of is None:
         return None
     codes = images.labels, of.guesses, images.num_classes, len(of.kept)
-    return _tested(right, *codes, permutations=permutations, seed=images.seed, bootstraps=bootstraps)
+    found = _tested(right, *codes, permutations=permutations, seed=images.seed, bootstraps=bootstraps)
+    if found.n == len(right) or found.share is None:
+        return found
+    # The share of all errors: a family that is known for few images can't explain those of the others.
+    errors = int((~right).sum())
+    share, low, high = (
+        None if share is None else share * found.errors / errors
+        for share in (found.share, found.share_low, found.share_high)
+    )
+    return replace(found, n=len(right), errors=errors, share=share, share_low=low, share_high=high)
 
 
 def _tested(

@@ -195,4 +195,4 @@ def code_pair(first: CodedFamily, second: CodedFamily, fitted: NDArray[np.int64]
     codes = np.full(len(counts) + 1, -1, np.int64)  # the last for -1
     codes[kept] = np.arange(len(kept))
     names = [f"{first.values[k // size]}, {second.values[k % size]}" for k in kept.tolist()]
-    return CodedFamily("pair", f"{first.name}, {second.name}", readable(names), codes[joint_N])
+    return CodedFamily("pair", f"{first.name} × {second.name}", readable(names), codes[joint_N])

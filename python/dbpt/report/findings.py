@@ -114,7 +114,7 @@ def evidence_of(family: TriedFamily, families: Sequence[TriedFamily], n: int) ->
         same = "These split the images in much the same way: at most one of them is what the classifier relies on."
         evidence.append(("Told apart also by", f"{_listed(alike)}. {same}"))
     if through := [other for other in families if other.through == family.key]:
-        no_more = "Among images with the same value of this family, errors don’t depend on them."
+        no_more = "Among images with the same value of this family, errors hardly seem to depend on them."
         evidence.append(("Go with it", f"{_listed(through)}. {no_more}"))
     if family.finding == "seen dimly":
         doubts = "; ".join(doubt.sentence for doubt in family.doubts)
@@ -162,7 +162,7 @@ def finding_in_words(family: TriedFamily) -> str:
     """Return the result for a family in a few words."""
     if family.like is not None or family.through is not None:
         other = text.shorten(family.like or family.through or "", LETTERS)
-        return f"splits the images like {other}" if family.like else f"matters only through {other}"
+        return f"splits the images like {other}" if family.like else f"goes with {other}, little beside it"
     if family.rule is not None and family.rule.kind == "no more than one":
         return "explains no more than one of the two"
     is_like_classes = family.finding in ("may be the class", "describes the classes")
@@ -195,7 +195,7 @@ def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, 
         explain = f"it explains {text.share_in_words(best.explained)} of them"
     others = [name_of(family) for family in families if family.like == best.key and family.finding == "proposed"]
     alike = f" (the same images are also told apart by {'; '.join(others[:MOST_ALIKE])})" if others else ""
-    also = _explained_too(sum(family.is_distinct for family in families) - 1)
+    also = _explained_too(sum(family.is_distinct and family.source != "pair" for family in families if family != best))
     confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
     tested = best.confirmation
     holds = "" if tested is None else f" This {'holds' if tested.holds else 'fails'} in the {tested.split} split."

@@ -33,7 +33,11 @@ WHY: dict[Unreadable | Unusable, str] = {
 def measured_columns(dataset: Dataset, config: FitConfig) -> Mapping[str, Cells]:
     """Return the measured properties of the images by name, (N,) each."""
     measured = measure_files(dataset.root, dataset.paths, cache_dir=config.cache_dir / "features")
-    texts = {name: np.array([*text.values, ""], object)[text.codes] for name, text in measured.texts.items()}
+    # That a file says nothing is a value, too; an image that can't be read, of code -1, has none.
+    texts = {
+        name: np.array([*(value or "none" for value in text.values), ""], object)[text.codes]
+        for name, text in measured.texts.items()
+    }
     return {**measured.numbers, **texts}
 
 

@@ -24,14 +24,14 @@ from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
 from dbpt.evaluation.findings import tried_family
 from dbpt.evaluation.score import Score
-from dbpt.evaluation.scoring import errors_of, score_families
+from dbpt.evaluation.scoring import errors_of, group_tables, score_families
 from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words
 from dbpt.report.pictures import GroupExamples, group_examples
 from dbpt.report.tables import csv_of_lines
-from dbpt.report.text import setting_texts
+from dbpt.report.text import count_of, setting_texts
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import Command
@@ -122,7 +122,8 @@ def discover(
     ) as subject:
         families = families_of(subject, searched, catalogue, captions)
         images = families.images(subject.audited)
-        logger.info(f"{len(families)} families of attributes are tried on {len(images.labels)} images")
+        tried, shown = count_of(len(families), "family", "families"), count_of(len(images.labels), "image")
+        logger.info(f"{tried} of attributes, and pairs of them, on {shown}")
         right = subject.predictions.predictions == images.labels
         guessed = families.of(images, subject.audited)
         scores = score_families(guessed, images, right, is_foreign=subject.by == "file", pairs=True)
@@ -209,9 +210,10 @@ def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str
 def _split_to_check(subject: Subject) -> Split | None:
     """Return the largest split that was not searched; None if there is none, or if nothing predicts it.
 
-    A run has learnt its training images, and the user's own classifier probably too.
+    A run has learnt its training images, and the user's own classifier probably too. A probe of other images would be
+    another classifier.
     """
-    if subject.predict is None or subject.split == ALL:
+    if subject.predict is None or subject.split == ALL or subject.by == "probe":
         return None
     unfit = {subject.split, *(["train"] if subject.by in ("run", "file") else [])}
     sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
@@ -241,8 +243,25 @@ def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) ->
         of = GuessedFamily.pair(*parts) if parts else guessed[family.key]
         if of is not None and (explained := errors_of(of, images, right)) is not None:
             p_value = None if explained.p_value is None else min(1.0, explained.p_value * len(chosen))
-            found[family.key] = Confirmation(split=split, explained=explained, p_value=p_value)
+            worse, better = _accuracies(of, family, images, right, subject.dataset.class_names)
+            is_alike = worse is not None and better is not None and worse < better
+            found[family.key] = Confirmation(split=split, explained=explained, p_value=p_value, is_alike=is_alike)
     return [replace(family, confirmation=found.get(family.key)) for family in tried]
+
+
+def _accuracies(
+    of: GuessedFamily, family: TriedFamily, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]
+) -> tuple[float | None, float | None]:
+    """Return the accuracies among ``images`` of the groups that differ most in the searched ones, the worse first."""
+    assert of.guessed is not None and family.worst_and_best is not None
+    names = of.family.only(of.guessed.kept).names
+    correct_CA, counts_CA = group_tables(of.guessed, images, right)
+    found = list[float | None]()
+    for group in family.worst_and_best:
+        place = class_names.index(group.class_name), names.index(group.attribute) if group.attribute in names else -1
+        is_there = place[1] >= 0 and counts_CA[place] > 0
+        found.append(float(correct_CA[place] / counts_CA[place]) if is_there else None)
+    return found[0], found[1]
 
 
 def _examples(

@@ -81,6 +81,10 @@ def families_of(
         catalogue: a file of families of words, or None for the package's.
         captions: a column or a file of captions; None for a column of `CAPTION_COLUMNS`, if there is one.
     """
+    if captions is not None and "captions" not in search:
+        raise InputError(
+            f"--captions {captions}: --search {' '.join(search)} leaves captions out; add them to it"
+        )
     dataset, config = subject.dataset, subject.config
     words = embed_families(subject.embedded.backbone, read_catalogue(catalogue)) if "words" in search else []
     columns, fitted, labels = dataset.other_columns, dataset.rows_to_fit, dataset.labels
@@ -93,9 +97,14 @@ def families_of(
     if "pixels" in search and config.opens_images:
         measured = measured_columns(dataset, config)
         numbers = {name: np.asarray(cells) for name, cells in measured.items() if are_numbers(cells)}
-        coded += code_columns(measured, fitted, labels, source="measured")[0]
+        of_pixels, unused = code_columns(measured, fitted, labels, source="measured")
+        coded += of_pixels
+        left_out += [column for column in unused if column.reason == "same within classes"]
     if "captions" in search and own is not None:
         texts_N, warnings = captions_of(own, dataset)
         log_warnings(warnings)
         coded += code_captions(texts_N, labels)
+    if not words and not coded:
+        has = "no column without a role that divides the images, nothing measured, and no captions"
+        raise InputError(f"--search {' '.join(search)}: {dataset.source} has {has}; search words too")
     return Families(subject=subject, words=words, coded=coded, left_out=left_out, numbers=numbers)

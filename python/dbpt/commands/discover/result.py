@@ -224,7 +224,7 @@ def _passed_over(figures: DiscoveryFigures) -> list[str]:
     ]
     if figures.distinct:
         through = [family for family in figures.proposed if family.through is not None]
-        notes.append((f"matter only as they go with {label_of(figures.distinct[0], LETTERS)}", through))
+        notes.append(("go with a family above, beside which they matter little", through))
     notes += [
         (note, [family for family in some if family.finding == finding])
         for note, some, finding in (
