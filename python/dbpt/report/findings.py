@@ -19,7 +19,7 @@ from dbpt.evaluation.results import PredictionsBy
 from dbpt.features.measurements import NUMBERS, TEXTS
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
-from dbpt.report.verdicts import SUBJECTS
+from dbpt.report.audit_sentences import SUBJECTS
 
 
 def _explained_too(others: int) -> str:

@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 from dbpt.evaluation import Group
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
+from dbpt.report.audit_sentences import distrust
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import Row, Summary
 from dbpt.report.text import capitalize_first, in_words
-from dbpt.report.verdicts import distrust
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
