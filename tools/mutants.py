@@ -53,7 +53,7 @@ MUTANTS = [
     ("features/cache.py", "follow=False) != entry.sha256:", "follow=False) is None:", "features/cache"),
     ("features/cache.py", "(*others, entry)", "(entry,)", "features/cache"),
     ("features/cache.py", "(stored[at] == ids).all(axis=1)", "stored[at, 0] == ids[:, 0]", "features/cache"),
-    ("features/cache_files.py", "_SIZE_AND_TIME.pack(size, mtime_ns)", 'b""', "features/cache"),
+    ("features/cache_keys.py", "_SIZE_AND_TIME.pack(size, mtime_ns)", 'b""', "features/cache"),
     ("features/images.py", "MAX_PIXELS = ", "MAX_PIXELS = 1000 * ", "features/images"),
     ("training/live_images.py", "if numbers[0] < 0.5:", "if numbers[0] > 0.5:", "training/live_features"),
     ("training/live_images.py", "math.sqrt(size / ratio)", "math.sqrt(size * ratio)", "training/live_features"),
