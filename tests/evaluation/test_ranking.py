@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dbpt.evaluation.families import GuessedFamily, Images
-from dbpt.evaluation.scoring import LARGEST_Q, Score, likeness, score_families
+from dbpt.evaluation.score import LARGEST_Q, Score
+from dbpt.evaluation.scoring import likeness, score_families
 from dbpt.guesses.coded_families import CodedFamily
 
 N = 2000
@@ -41,7 +42,7 @@ def test_of_families_that_split_alike_the_one_with_fewer_names_is_first_and_word
     right = random.uniform(size=N) < np.where(place == 1, 0.5, 0.95)
     scores = score_families([family("finer", finer), family("place", place), *noise(random, 5)], shown, right)
     assert [score.of.family.name for score in scores if score.is_proposed] == ["place", "finer"]
-    assert [score.like for score in scores[:2]] == [None, "place"]
+    assert [score.like for score in scores[:2]] == [None, "column:place"]
     words, column = family("words", place, "words"), family("place", place)
     assert likeness(words, column) == 1
     first = GuessedFamily(family=words.family, guessed=words.guessed, beyond=words.guessed)
@@ -55,7 +56,7 @@ def test_a_family_that_explains_clearly_more_is_first_though_another_splits_alik
     right = random.uniform(size=N) < np.where(place == 1, 0.3, 0.97)
     scores = by_name(score_families([family("noisy", noisy), family("place", 2 * place + style)], shown, right))
     assert scores["noisy"].is_proposed and scores["noisy"].share < scores["place"].least_share
-    assert next(iter(scores)) == "place" == scores["noisy"].like
+    assert next(iter(scores)) == "place" and scores["noisy"].like == "column:place"
 
 
 def test_unknown_values_count_nowhere() -> None:
@@ -104,3 +105,14 @@ def test_errors_without_dependence_propose_nothing() -> None:
         q_values = [score.explained.q_value for score in scores if score.explained and score.explained.q_value]
         assert min(q_values) > LARGEST_Q / 30
     assert proposed <= 2
+
+
+def test_families_of_one_name_from_two_sources_are_not_confused() -> None:
+    shown, random = images()
+    place, other = random.integers(0, 2, (2, N))
+    right = random.uniform(size=N) < 0.95 - 0.4 * place - 0.3 * other
+    families = [family("same", place), family("same", other, "measured")]
+    scores = score_families(families, shown, right, pairs=True)
+    assert [score.of.key for score in scores] == ["column:same", "measured:same", "pair:same, same"]
+    assert [part.key for part in scores[2].of.of_pair] == ["column:same", "measured:same"]
+    assert scores[2].alone == (scores[0].share, scores[0].explained.difference.value)  # type: ignore[union-attr]

@@ -12,6 +12,7 @@ from dbpt.guesses.coded_families import (
     code_captions,
     code_columns,
     code_pair,
+    learn_coding,
     readable,
 )
 
@@ -72,6 +73,10 @@ def test_values_are_kept_or_divided(cells, values):
     assert family.values == values and (family.source, family.name) == ("column", "x")
     assert family.codes.dtype == np.int64 and family.codes.shape == (N,)
     assert set(family.codes.tolist()) - {-1} == set(range(len(values)))
+    coding = learn_coding("column", "x", cells, ROWS, LABELS)
+    assert coding.values == values
+    np.testing.assert_array_equal(coding.rule.codes_of(cells), family.codes)
+    np.testing.assert_array_equal(coding.rule.codes_of(cells[::7]), family.codes[::7])
 
 
 @pytest.mark.parametrize(
@@ -232,6 +237,27 @@ def test_words_that_go_with_the_class_and_more_than_500_words_are_no_families():
     families = code_captions(many, np.zeros(1000, np.int64))
     counts = [int(family.codes.sum()) for family in families]
     assert len(families) == MOST_WORDS and counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("cells", "others", "codes"),
+    [
+        (repeated("red", "blue"), ["blue", " red", "green", ""], [0, 1, -1, -1]),
+        (repeated("1", "2.0"), ["2", "1.00", "3", "", "x"], [1, 0, -1, -1, -1]),
+        (repeated("0", "-1"), ["-0.0", "-1"], [1, 0]),
+        ([str(k // 2) for k in ROWS], ["-5", "24", "25", "1e9", "nan", "1e999"], [0, 0, 1, 3, -1, -1]),
+        ([f"{k},5" for k in ROWS], ["1,234"], [0]),  # alone, it would be a thousand
+        ([f"{k + 1},000" for k in ROWS], ["150,001"], [3]),
+        (repeated("3/4/2019", "13/1/2019"), ["3/4/2019"], [1]),
+        (repeated("3/4/2019", "13/1/2019"), ["3/4/2019", "1/13/2019"], [-1, 0]),  # it may be either then
+        (repeated("3/4/2019", "4/13/2019"), ["3/4/2019"], [0]),
+        (repeated("2016-01-02", "3.4.2017"), ["2017-12-31", "2018-01-01"], [1, -1]),
+        (np.arange(N, dtype=np.float32), np.array([-1, 49, 50, np.nan], np.float32), [0, 0, 1, -1]),
+    ],
+)
+def test_other_images_get_the_values_that_were_learnt(cells, others, codes):
+    coding = learn_coding("column", "x", cells, ROWS, LABELS)
+    assert coding.rule.codes_of(others).tolist() == codes
 
 
 def test_pairs_have_the_combinations_that_occur():

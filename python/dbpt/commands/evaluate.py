@@ -17,7 +17,7 @@ from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row, with
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved, read_metrics
 from dbpt.report.findings import doubts_in_words
-from dbpt.runs.run_folder import read_clusters
+from dbpt.runs.run_folder import read_saved
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data
 from dbpt.study.stages import doubted_guesses, judged_guesses, log_warnings
@@ -69,8 +69,8 @@ def evaluate(
     except InputError as error:
         unread = [caution("unread figures", problem=str(error))]
     logger.info(dataset.describe())
-    clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
-    embedded = embedded_rows(dataset, classifier.backbone, config, known, clusters)
+    of_groups = read_saved(Path(run), config, dataset.num_classes)
+    embedded = embedded_rows(dataset, classifier.backbone, config, known, of_groups)
     pseudo = embedded.guess(config, classifier.probe)
     guesses, splits = judged_guesses(embedded, pseudo), embedded.dataset.splits
     study = Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, guesses=guesses)

@@ -16,6 +16,7 @@ from dbpt.data.loading import DataLike, import_pandas
 from dbpt.data.tables import Column, csv_of_columns
 from dbpt.errors import InputError
 from dbpt.guesses import GuessedFactors, Guesses
+from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
@@ -99,7 +100,8 @@ class GuessedAttributes(Shown):
             ["of class", "", "", *(text.percent(of_class_G[g]) for g in shown)],
             ["confidence", "", "", *(means[g] for g in shown)],
         ]
-        how = f"guessed by {text.guesser(guesses.provenance)} ({guesses.method})"
+        by_values = guesses.provenance in BY_VALUES
+        how = guesses.method if by_values else f"guessed by {text.guesser(guesses.provenance)} ({guesses.method})"
         notes = [
             f"shares{f' of {each.name}' if guesses.named else ''}: "
             + ", ".join(f"{name} {text.percent(share)}" for name, share in zip(each.values, each.shares, strict=True))
@@ -114,11 +116,12 @@ class GuessedAttributes(Shown):
         notes += map(text.cross_validation_text, guesses.cross_validations, (each.values for each in guesses.factors))
         lines = [f"{dataset.name}: {text.count_of(len(dataset), 'image')}; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
-            notes.append(f"{text.count_of(without, 'image')} got no attribute, because confidence is below the minimum")
+            why = "they have no value" if by_values else "confidence is below the minimum"
+            notes.append(f"{text.count_of(without, 'image')} got no attribute, because {why}")
         if guesses.accuracy is not None:
             right, known_ones = text.percent(guesses.accuracy), text.count(guesses.n_known)
-            by_clusters = guesses.provenance == "clusters"
-            if_taken = ", if each cluster stands for its most common one" if by_clusters else ""
+            what = "cluster" if guesses.provenance == "clusters" else "value"
+            if_taken = f", if each {what} stands for its most common one" if guesses.provenance in OWN_VALUES else ""
             notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
             notes += [f"{factor.name} alone: right for {text.percent(factor.accuracy)} %" for factor in guesses.named]
         return "\n".join([*text.wrapped(lines), "", *text.render_columns(columns), "", *text.wrapped(notes)])

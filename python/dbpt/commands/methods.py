@@ -170,7 +170,7 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
         return config.trained, "objective"
     # Group prompts of groups without words would stay alike under the last of the trainings.
     alike = config.has_unnamed_groups and why_groups_stay_alike(config.head, config.trained[-1][0]) is not None
-    if config.num_clusters is not None or alike:
+    if config.lacks_words or alike:
         return config.trained[:1], "unnamed"
     if grouping.provenance == "none":
         return config.trained[:1], "no-attribute"

@@ -332,8 +332,10 @@ def frame_columns(
 
 def _known(column: Any) -> list[Any]:
     """Return the values of a column of a data frame, None where one is missing."""
-    known = column.notna().tolist() if hasattr(column, "notna") else [True] * len(column)
-    return [value if is_known else None for value, is_known in zip(column.to_list(), known, strict=True)]
+    values: list[Any] = column.to_list()
+    if not hasattr(column, "notna"):  # of polars, whose missing values are None
+        return values
+    return [value if is_known else None for value, is_known in zip(values, column.notna().tolist(), strict=True)]
 
 
 def _cells(column: Any, name: str, path: Path) -> list[str]:

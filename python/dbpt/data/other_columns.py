@@ -19,6 +19,8 @@ RESERVED = "column:"
 Unreadable = Literal["type", "name", "repeated", "too many columns"]
 """A cell is a list or a picture; the name is empty, very long or has control characters; several columns have it."""
 Unusable = Literal["empty", "one value", "same within classes", "free text", "identifiers", "too many values"]
+CodedSource = Literal["column", "measured"]
+"""What may be trained on, if the user asks for it: a column, or a property of the images and their files."""
 Source = Literal["column", "measured", "caption", "pair"]
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.cautions import MOST_NAMED, Caution, caution
+from dbpt.data.other_columns import CodedSource
 from dbpt.errors import InputError
 from dbpt.evaluation.intervals import simultaneous_intervals, worst_group_interval
 from dbpt.groups import SMALL_GROUP, ids, worst_group
@@ -23,8 +24,17 @@ class ClustersSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodedSummary:
+    """The column of the data, or the measured property of the images, whose ``values`` (A,) divide the classes."""
+
+    source: CodedSource
+    name: str
+    values: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class GroupedData:
-    """A data set whose groups are over the ``attributes``, or ``clusters``; over the classes without any."""
+    """A data set whose groups are over the ``attributes``, ``clusters`` or ``coded`` values; else over the classes."""
 
     name: str
     root: str
@@ -32,6 +42,7 @@ class GroupedData:
     attributes: list[str]
     notes: list[str]
     clusters: ClustersSummary | None = None
+    coded: CodedSummary | None = None
 
     @property
     def groups(self) -> list[tuple[str, str]]:
@@ -42,7 +53,8 @@ class GroupedData:
     def pseudo_groups(self) -> list[tuple[str, str]]:
         """(class name, attribute name) of each pseudo-group, in the order g = y*A + a; "" without attributes."""
         if self.clusters is None:
-            return [(y, a) for y in self.classes for a in self.attributes or [""]]
+            values = self.coded.values if self.coded is not None else self.attributes or [""]
+            return [(y, a) for y in self.classes for a in values]
         return [(y, a) for y, names in zip(self.classes, self.clusters.names, strict=True) for a in names]
 
 

@@ -11,7 +11,7 @@ from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import Distribution, ExplainedErrors
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
-from dbpt.guesses.base import GroupKind
+from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share
 
@@ -239,6 +239,11 @@ class AuditFigures(SubjectFigures):
         return self.group_kind == "pseudo" and self.guesses.provenance == "clusters"
 
     @property
+    def by_values(self) -> bool:
+        """True if the groups are over the values of a column or a measured property."""
+        return self.group_kind == "pseudo" and self.guesses.provenance in BY_VALUES
+
+    @property
     def is_flawless(self) -> bool:
         """True if no group has an error."""
         return self.metrics.worst_group_accuracy == 1
@@ -359,6 +364,11 @@ class TriedFamily:
     parts: list[str] = field(default_factory=list)
     confirmation: Confirmation | None = None
     distribution: Distribution | None = None
+
+    @property
+    def key(self) -> str:
+        """The name, after its source if that isn't words, as ``like``, ``through`` and ``parts`` have it."""
+        return self.name if self.source == "words" else f"{self.source}:{self.name}"
 
     @property
     def is_distinct(self) -> bool:

@@ -29,6 +29,7 @@ from dbpt.evaluation.audit import (
 from dbpt.evaluation.of_study import metrics_of
 from dbpt.evaluation.subject import Subject
 from dbpt.groups import SMALL_GROUP, group_counts, group_ids
+from dbpt.guesses.base import OWN_VALUES
 from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.trust import FactorGuesses, Guesses
 
@@ -144,7 +145,7 @@ def verdict_of(
     if explained.p_value > SIGNIFICANT:
         return Verdict(kind="no evidence", detectable=detectable)
     worse, better = named_difference(groups)
-    may_be_wrong = None if guesses is None or guesses.provenance == "clusters" else guesses
+    may_be_wrong = None if guesses is None or guesses.provenance in OWN_VALUES else guesses
     if enough_wrong_guesses(worse, groups, may_be_wrong):
         worse, better = named_difference(groups, prefers_worst=False)
         if wrong := enough_wrong_guesses(worse, groups, may_be_wrong):

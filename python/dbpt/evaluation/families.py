@@ -109,6 +109,11 @@ class GuessedFamily:
         return [] if self.guessed is None else self.guessed.doubts
 
     @property
+    def key(self) -> str:
+        """The name, after its source if that isn't words: "measured:brightness" is another family than "brightness"."""
+        return self.family.name if self.source == "words" else f"{self.source}:{self.family.name}"
+
+    @property
     def size(self) -> int:
         """The number of names."""
         return 0 if self.guessed is None else len(self.guessed.kept)

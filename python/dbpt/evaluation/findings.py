@@ -12,7 +12,8 @@ from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.evaluation.accuracy import Group, counted_groups
 from dbpt.evaluation.audit import Finding, Rule, RuleKind, TriedFamily
 from dbpt.evaluation.families import Images
-from dbpt.evaluation.scoring import Score, group_tables
+from dbpt.evaluation.score import Score
+from dbpt.evaluation.scoring import group_tables
 
 
 def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> TriedFamily:
@@ -56,7 +57,7 @@ def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_n
         like=score.like,
         through=score.through,
         source=score.of.source,
-        parts=[part.family.name for part in score.of.of_pair],
+        parts=[part.key for part in score.of.of_pair],
     )
 
 

@@ -11,7 +11,7 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
-from dbpt.evaluation.accuracy import ClustersSummary
+from dbpt.evaluation.accuracy import ClustersSummary, CodedSummary
 from dbpt.evaluation.repeats import Evaluated
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
@@ -172,7 +172,7 @@ def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
             counts={split: grouping.counts(study.rows(split)).tolist() for split in SPLITS},
             train_counts_pseudo=study.grouping("pseudo").counts(study.rows("train")).tolist(),
             notes=list(dataset.notes),
-            clusters=clusters_summary(study.pseudo),
+            **own_values(study.pseudo),
             shots=study.config.shots,
         ),
         backbone=backbone_summary(study.embedded.backbone, study.config),
@@ -204,9 +204,11 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> results.BackboneS
     )
 
 
-def clusters_summary(pseudo: GuessedFactors) -> ClustersSummary | None:
-    """Return names and separation of the clusters within each class; None without."""
+def own_values(pseudo: GuessedFactors) -> dict[str, Any]:
+    """Return the clusters or the values of a column that groups are over, as fields of `GroupedData`; else none."""
+    if (coding := pseudo.coding) is not None:
+        return {"coded": CodedSummary(source=coding.source, name=coding.name, values=list(coding.values))}
     if (clusters := pseudo.class_clusters) is None:
-        return None
+        return {}
     separation = [None if np.isnan(value) else value for value in clusters.separation.tolist()]
-    return ClustersSummary(names=[list(names) for names in clusters.names], separation=separation)
+    return {"clusters": ClustersSummary(names=[list(names) for names in clusters.names], separation=separation)}

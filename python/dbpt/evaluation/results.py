@@ -44,7 +44,7 @@ class DataSummary(GroupedData):
     @property
     def has_attributes(self) -> bool:
         """False if the groups are the classes."""
-        return bool(self.attributes or self.clusters)
+        return bool(self.attributes or self.clusters or self.coded)
 
     @property
     def smallest_group(self) -> int:

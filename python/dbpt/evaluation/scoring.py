@@ -1,7 +1,7 @@
-"""Scores of families: the share of a classifier's errors that each explains, why not to believe it, and the order."""
+"""From families to scores in order: tests with one false discovery rate, pairs, and which families say the same."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any, get_args
@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
-from dbpt.evaluation.audit import Rule, RuleKind, Source
+from dbpt.evaluation.audit import Source
 from dbpt.evaluation.families import Guessed, GuessedFamily, Images
-from dbpt.evaluation.intervals import GroupDifference, largest_difference
-from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
+from dbpt.evaluation.intervals import largest_difference
+from dbpt.evaluation.score import LARGEST_Q, Explained, Score
+from dbpt.guesses.doubts import kappa
 
-LARGEST_Q = 0.05
-SMALLEST_DIFFERENCE = 0.1
-"""The accuracies of two groups of a class must differ by this much."""
 ALIKE = 0.7
 """Cohen's kappa from which the codes of two families count as the same split of the images."""
 FAMILIES_OF_PAIRS = 24
@@ -29,139 +27,6 @@ FEW_PERMUTATIONS = 999
 MOST_CELLS = 32
 """Groups of a class, by the families before it, within which a family is tested again."""
 ORDER: tuple[Source, ...] = get_args(Source)
-DIM_DOUBTS = frozenset(("separation", "other words"))
-"""Doubts that a graded attribute raises too, whose guesses by a middling CLIP are mostly right."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explained:
-    """The errors that guesses explain, and the largest difference that they make within a class.
-
-    The q-value corrects the p-value for the number of families.
-    """
-
-    errors: ExplainedErrors
-    q_value: float | None
-    difference: GroupDifference | None
-
-    def failing(self, *, beyond: bool = False) -> Rule | None:
-        """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors; None if they do.
-
-        Errors must depend on them, and accuracies differ by a tenth or more in a class.
-        """
-        if self.q_value is None or self.difference is None:
-            return Rule(kind="doubted beyond" if beyond else "no test")
-        if self.q_value > LARGEST_Q:
-            return Rule(kind="chance beyond" if beyond else "chance", value=self.q_value, limit=LARGEST_Q)
-        if self.difference.value < SMALLEST_DIFFERENCE:
-            kind: RuleKind = "small difference beyond" if beyond else "small difference"
-            return Rule(kind=kind, value=self.difference.value, limit=SMALLEST_DIFFERENCE)
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses.
-
-    ``is_foreign`` says that the predictions don't come from the features by which CLIP guesses. Errors can then go with
-    guesses that repeat the class names only if they depend on something that the images show. A pair must have a larger
-    share or difference than one of its families ``alone``. ``like`` is the proposed family that splits the images in
-    much the same way and is named first, and ``through`` the first of those within whose names errors don't depend on
-    this one; then it is no further finding.
-    """
-
-    of: GuessedFamily
-    explained: Explained | None
-    beyond: Explained | None
-    is_foreign: bool = False
-    alone: tuple[float, float] = (0.0, 0.0)
-    like: str | None = None
-    through: str | None = None
-
-    @property
-    def rule(self) -> Rule | None:
-        """The first condition that the family doesn't meet; None if it meets all."""
-        return self.own_rule or (self._not_beyond if self.may_be_class else self.like_classes)
-
-    @property
-    def own_rule(self) -> Rule | None:
-        """Why the guesses can't be trusted or don't explain errors, whether or not they repeat the class names."""
-        if self.of.guessed is None or self.explained is None:
-            return Rule(kind="names without images")
-        if (rule := Rule(kind="doubted") if self.of.doubts else self.explained.failing()) is not None:
-            return rule
-        difference, low = self.explained.difference, self.explained.errors.share_low
-        if not self.of.of_pair or low is None or difference is None or difference.low > self.alone[1]:
-            return None
-        return None if low > self.alone[0] else Rule(kind="no more than one", value=low, limit=self.alone[0])
-
-    @property
-    def like_classes(self) -> Rule | None:
-        """Why the guesses may repeat the class names; None if they stay the same without what the class names say."""
-        if self.of.source != "words":
-            return None
-        if self.of.class_words:
-            return Rule(kind="words of the classes")
-        if self.of.beyond is None or self.beyond is None or self.of.beyond.doubts:
-            return Rule(kind="doubted beyond")
-        if self.of.agreement < LOWEST_AGREEMENT:
-            return Rule(kind="other guesses", value=self.of.agreement, limit=LOWEST_AGREEMENT)
-        return self._not_beyond
-
-    @property
-    def _not_beyond(self) -> Rule | None:
-        """Why the guesses without what the class names say don't explain errors; None if they do."""
-        return Rule(kind="doubted beyond") if self.beyond is None else self.beyond.failing(beyond=True)
-
-    @property
-    def is_proposed(self) -> bool:
-        """True if the family explains errors, the guesses can be trusted, and they say more than the class names.
-
-        Errors of a foreign classifier decide that: guesses without what the class names say explain them too. Words
-        of the classes and changed guesses, which say how CLIP works, then don't count.
-        """
-        beyond_too = self.is_foreign and self._not_beyond is None
-        return self.own_rule is None and (beyond_too or self.like_classes is None)
-
-    @property
-    def may_be_class(self) -> bool:
-        """True if errors of a foreign classifier go with the family, but CLIP may take the class for it."""
-        return self.own_rule is None and self.is_foreign and not self.is_proposed
-
-    @property
-    def is_dim(self) -> bool:
-        """True if errors go with the family, and CLIP sees the names, but only as an attribute without clear limits."""
-        kinds = {doubt.kind for doubt in self.of.doubts}
-        if not kinds or not kinds <= DIM_DOUBTS or self.of.class_words or self._not_beyond is not None:
-            return False
-        return self.explained is not None and self.explained.failing() is None
-
-    @property
-    def is_distinct(self) -> bool:
-        """True for a proposed family that says more than those before it."""
-        return self.is_proposed and self.like is None and self.through is None
-
-    @property
-    def tier(self) -> tuple[bool, ...]:
-        """False for what puts a family before others: proposed, may be the class, seen dimly, no rule, no pair."""
-        is_pair = self.of.source == "pair"
-        return not self.is_proposed, not self.may_be_class, not self.is_dim, self.rule is not None, is_pair
-
-    @property
-    def share(self) -> float:
-        """The share of the errors."""
-        return 0.0 if self.explained is None else self.explained.errors.share or 0.0
-
-    @property
-    def least_share(self) -> float:
-        """The lower limit of the share of the errors; 0 without an interval."""
-        return 0.0 if self.explained is None else self.explained.errors.share_low or 0.0
-
-    @property
-    def separation(self) -> float:
-        """How clearly the images of two names differ; infinite if the data say the names."""
-        trust = None if self.of.guessed is None else self.of.guessed.trust
-        return np.inf if trust is None else trust.separation
 
 
 def score_families(
@@ -199,13 +64,13 @@ def score_families(
     errors_beyond = [_errors(of.beyond, images, right, permutations) for of in guessed]
     beyond = _explained([of.beyond for of in guessed], errors_beyond, images, right)
     alone = {
-        of.family.name: (one.errors.share or 0.0, 0.0 if one.difference is None else one.difference.value)
+        of.key: (one.errors.share or 0.0, 0.0 if one.difference is None else one.difference.value)
         for of, one in zip(guessed, explained, strict=True)
         if one is not None
     }
     scores = []
     for of, one, other in zip(guessed, explained, beyond, strict=True):
-        parts = [alone[part.family.name] for part in of.of_pair] or [(0.0, 0.0)]
+        parts = [alone[part.key] for part in of.of_pair] or [(0.0, 0.0)]
         larger = max(share for share, _ in parts), max(difference for _, difference in parts)
         scores.append(Score(of=of, explained=one, beyond=other, is_foreign=is_foreign, alone=larger))
     scores = [_with_interval(score, images, right, permutations) for score in scores]
@@ -287,7 +152,7 @@ def _with_leaders(scores: Sequence[Score], images: Images, right: NDArray[np.boo
             elif size * score.of.size <= MOST_CELLS * images.num_classes:
                 within_N = np.where(known & (guessed.guesses >= 0), within_N * score.of.size + guessed.guesses, -1)
                 size *= score.of.size
-            leader = leader or score.of.family.name
+            leader = leader or score.of.key
         found.append(score)
     return found
 
@@ -300,7 +165,7 @@ def _named_best(alike: Sequence[Score]) -> list[Score]:
     """
     rivals = [score for score in alike if score.tier == alike[0].tier and score.share >= alike[0].least_share]
     best = min(rivals, key=lambda score: (ORDER.index(score.of.source), -score.separation, score.of.size))
-    return [best, *(replace(score, like=best.of.family.name) for score in alike if score is not best)]
+    return [best, *(replace(score, like=best.of.key) for score in alike if score is not best)]
 
 
 def likeness(one: GuessedFamily, other: GuessedFamily) -> float:

@@ -17,17 +17,17 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, READERS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
 from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
-from dbpt.evaluation.accuracy import ClustersSummary
 from dbpt.evaluation.audit import AuditedData, Search
-from dbpt.evaluation.of_study import backbone_summary
+from dbpt.evaluation.of_study import backbone_summary, own_values
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.ids import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
+from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
-from dbpt.runs.run_folder import read_clusters
+from dbpt.runs.run_folder import read_saved
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import Command, flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
@@ -268,15 +268,16 @@ def _subject_of_run(
     of["other_columns"] = other_columns
     classifier, config, dataset, known = run_with_data(run, data, given=given, **of)
     if "attributes" in read and not dataset.attribute_names and not config.names_none:
-        raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
+        why = "has no attribute for these data" if classifier.config.coded else "was trained without an attribute"
+        raise InputError(f"{run}: {why}; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, "run")
-    of_run = config.num_clusters is not None and given.get("attributes") is None
+    of_run = config.lacks_words and given.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
         problem = f"--label-model: the clusters of the run {run} are in the features of its own model"
         raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
-    clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
-    images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters, measure=measure)
+    saved = read_saved(Path(run), config, dataset.num_classes) if of_run else None
+    images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, saved, measure=measure)
     seen, logged = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["logged"]
     if seen and Path(config.data) == Path(classifier.config.data):
         log_warnings((used := caution("seen in training", n=seen),))
@@ -322,16 +323,16 @@ def _embedded_images(
     backbone: Backbone,
     config: FitConfig,
     known: GuessedFactors | None,
-    clusters: ClassClusters | None = None,
+    saved: ClassClusters | Coding | None = None,
     *,
     measure: bool,
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
 
-    Return the fields of a `Subject` about images. ``known`` are the known attributes of ``dataset``, ``clusters`` those
-    of a run.
+    Return the fields of a `Subject` about images. ``known`` are the known attributes of ``dataset``, and what a run has
+    ``saved`` gives others.
     """
-    embedded = embedded_rows(dataset, backbone, config, known, clusters, measure=measure)
+    embedded = embedded_rows(dataset, backbone, config, known, saved, measure=measure)
     # Unreadable images are left out of `embedded`, so rows of `dataset` become fewer there.
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in embedded.failures]] = False
@@ -348,11 +349,11 @@ def _embedded_images(
 
 
 def figures_of_subject(
-    subject: Subject, command: str, attributes: Sequence[str] = (), clusters: ClustersSummary | None = None
+    subject: Subject, command: str, attributes: Sequence[str] = (), pseudo: GuessedFactors | None = None
 ) -> dict[str, Any]:
     """Return the `SubjectFigures` of a ``command`` by name, but for version, warnings and settings.
 
-    Groups are over the ``attributes`` or ``clusters``.
+    Groups are over the ``attributes``, or without any over the values of ``pseudo``.
     """
     dataset = subject.dataset
     data = AuditedData(
@@ -363,8 +364,8 @@ def figures_of_subject(
         failed_images=len(subject.embedded.failures),
         classes=list(dataset.class_names),
         attributes=list(attributes),
-        clusters=clusters,
         notes=list(dataset.notes),
+        **({} if pseudo is None else own_values(pseudo)),
         search=subject.search,
         is_divided=not dataset.in_split("train").all(),
     )

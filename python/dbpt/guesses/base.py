@@ -16,19 +16,26 @@ from dbpt.data import Dataset, StoredFeatures, Words, joint_codes
 from dbpt.errors import InputError
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses.coded_families import Cells, Coding
 from dbpt.guesses.linear_probe import AttributeProbe, Features
 from dbpt.registry import Registered, Registry
 
 PROBE = "probe"
 GroupKind = Literal["true", "pseudo"]
-Provenance = Literal["true", "words", "probe", "file", "data", "clusters", "ppa", "none"]
+Provenance = Literal["true", "words", "probe", "file", "data", "clusters", "column", "measured", "ppa", "none"]
 """Where the values of an attribute come from.
 
 "words" are CLIP's guesses by the names of the values; a "probe" learnt from known attributes. A "file" is that of
-``--pseudo-attributes``, and "data" the known attributes beside the guesses of others. "ppa" are errors of a probe of
-the classes. "none" is a single value for all rows.
+``--pseudo-attributes``, and "data" the known attributes beside the guesses of others. A "column" of the data and a
+"measured" property of the images are what the user asked for. "ppa" are errors of a probe of the classes. "none" is a
+single value for all rows.
 """
-WITHOUT_GUESSES: dict[str, Provenance] = {"file": "file", "data": "data", "clusters": "clusters", "none": "none"}
+BY_VALUES: frozenset[Provenance] = frozenset(("column", "measured"))
+"""Those of values that are known, but that no words of the data name."""
+OWN_VALUES: frozenset[Provenance] = BY_VALUES | {"clusters"}
+"""Those of groups whose values are other than the true attributes."""
+UNGUESSED: tuple[Provenance, ...] = ("file", "data", "clusters", "column", "measured", "none")
+WITHOUT_GUESSES: dict[str, Provenance] = {provenance: provenance for provenance in UNGUESSED}
 """The `PseudoAttributes.method` of those that no `PseudoMethod` guessed."""
 
 
@@ -135,8 +142,9 @@ class PseudoAttributes:
         pseudo_attributes: (N,) int64, or the type of ``out``: the attribute of each row; -1 for unlabelled rows.
         posterior: (N, A) float32 probabilities; the label has the largest. None if not requested.
         confidence: (N,) float32, posterior of the label, also of a row below ``min_confidence``. None if not requested.
-        method: the name of a `PseudoMethod`; or "file" or "data", "clusters", "none".
-        note: the CLIP that guessed, if it is not the one that is trained, and where known attributes come from.
+        method: the name of a `PseudoMethod`; or one of `WITHOUT_GUESSES`.
+        note: the CLIP that guessed, if it is not the one that is trained, where known attributes come from, and the
+            name of a column or a measured property.
         shares: (A,) float64 of the method "proportional"; the sum is 1. None if they could not be estimated.
         offsets: (A,) float64 of its logits; minus infinity for an attribute without a share.
         clusters: what guessed them for the method "kmeans".
@@ -188,12 +196,14 @@ class GuessedFactors:
         names: (C, A) the name of each attribute in each class, if they aren't those of the data set; "" without
             attributes.
         class_clusters, probe: what guessed them for ``--attributes clusters`` and the method "probe".
+        coding: how a column or a measured property gave them.
     """
 
     factors: tuple[PseudoAttributes, ...]
     names: tuple[tuple[str, ...], ...] | None = None
     class_clusters: ClassClusters | None = None
     probe: AttributeProbe | None = None
+    coding: Coding | None = None
 
     @classmethod
     def of_clusters(
@@ -208,6 +218,20 @@ class GuessedFactors:
         posterior = clusters.posterior(features, labels)
         likeliest = PseudoAttributes(posterior.argmax(axis=1), posterior, posterior.max(axis=1), CLUSTERS)
         return cls((likeliest,), names=clusters.names, class_clusters=clusters)
+
+    @classmethod
+    def of_coding(cls, coding: Coding, cells: Cells, num_classes: int) -> GuessedFactors:
+        """Return the values of N rows, the same ones for all of ``num_classes`` classes.
+
+        Args:
+            coding: the values, and the rule.
+            cells: (N,), those of the column or the property.
+            num_classes: C.
+        """
+        codes, size = coding.rule.codes_of(cells), len(coding.values)
+        posterior = np.where(codes[:, None] >= 0, codes[:, None] == np.arange(size), 1 / size).astype(np.float32)
+        known = PseudoAttributes(codes, posterior, posterior.max(axis=1), coding.source, note=f" {coding.name}")
+        return cls((known,), names=(tuple(coding.values),) * num_classes, coding=coding)
 
     @cached_property
     def pseudo_attributes(self) -> NDArray[Any]:

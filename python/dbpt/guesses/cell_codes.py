@@ -3,8 +3,9 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,26 +24,80 @@ OTHER = "other"
 MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "nat", "none", "null", "inf", "-inf", "0000:00:00 00:00:00"))
 """Cells, in lower case, that mean "unknown" among numbers and dates. Among words only an empty cell does."""
 
-Coded: TypeAlias = "tuple[list[str], NDArray[np.int64]] | Unusable"
-"""Names of values and (N,) codes; or why there are none."""
+Cells: TypeAlias = "Sequence[str] | NDArray[Any]"
+"""(N,) numbers, or text with "" where unknown."""
 
 
-def code_text(cells: Sequence[str] | NDArray[Any], fitted: NDArray[np.int64]) -> Coded:
-    """Code a column of text by its numbers, dates, or values. Each distinct text is looked at once."""
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How cells get their codes: learnt from some images, it gives the same codes to the same values of others.
+
+    Attributes:
+        unit: what a cell is read as.
+        codes: the code of each text, or of each number as `repr` has it.
+        edges: (B - 1,) the upper ends of all of B bins but the last, for numbers without ``codes``.
+        spellings: cells of these images that show how a comma and a slash are meant.
+    """
+
+    unit: Literal["text", "number", "year", "day", "second"] = "number"
+    codes: dict[str, int] = field(default_factory=dict)
+    edges: tuple[float, ...] = ()
+    spellings: tuple[str, ...] = ()
+
+    def codes_of(self, cells: Cells) -> NDArray[np.int64]:
+        """Return the (N,) codes of other cells; -1 for those that can't be read, and for texts that are new."""
+        if are_numbers(cells):
+            return self._codes_of_numbers(np.asarray(cells, np.float64))
+        texts, codes_N = distinct_texts(cells)
+        if self.unit == "text":
+            return np.array([self.codes.get(text, -1) for text in texts], np.int64)[codes_N]
+        parse, row = (_numbers, 0) if self.unit == "number" else (_dates, ("year", "day", "second").index(self.unit))
+        return self._codes_of_numbers(parse([*self.spellings, *texts])[row][len(self.spellings) :])[codes_N]
+
+    def _codes_of_numbers(self, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+        if self.edges:
+            return np.where(np.abs(numbers) < HUGE, np.searchsorted(self.edges, numbers), -1)
+        return np.array([self.codes.get(_key(number), -1) for number in numbers.tolist()], np.int64)
+
+
+def _key(number: float) -> str:
+    return repr(number + 0.0)  # without the sign of zero
+
+
+Coded: TypeAlias = "tuple[list[str], NDArray[np.int64], Rule] | Unusable"
+"""Names of values, (N,) codes, and their rule; or why there are none."""
+
+
+def are_numbers(cells: Cells) -> bool:
+    """Return whether these are numbers, and not text."""
+    return isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"
+
+
+def distinct_texts(cells: Cells) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the different texts, and (N,) the index of each cell's."""
     index: dict[str, int] = {}
     codes_N = np.fromiter((index.setdefault(cell.strip(), len(index)) for cell in cells), np.int64, len(cells))
-    texts = list(index)
+    return list(index), codes_N
+
+
+def code_text(cells: Cells, fitted: NDArray[np.int64]) -> Coded:
+    """Code a column of text by its numbers, dates, or values. Each distinct text is looked at once."""
+    texts, codes_N = distinct_texts(cells)
     counts_K = np.bincount(codes_N[fitted], minlength=len(texts))
-    if "" in index:
-        counts_K[index[""]] = 0
+    if "" in texts:
+        counts_K[texts.index("")] = 0
     if counts_K.sum() < max(1, LEAST_SHARE * len(fitted)):
         return "empty"
     for parse in (_numbers, _dates):
         if (units := _parsed(parse, texts, counts_K)) is not None:
-            if parse is _dates:
-                return _code_dates([unit_K[codes_N] for unit_K in units], fitted)
-            is_of_rows = _are_identifiers(units[0][codes_N[fitted]])
-            return "identifiers" if is_of_rows else code_numbers(units[0][codes_N], fitted)
+            if parse is _numbers and _are_identifiers(units[0][codes_N[fitted]]):
+                return "identifiers"
+            units_N = [unit_K[codes_N] for unit_K in units]
+            coded = _code_dates(units_N, fitted) if parse is _dates else code_numbers(units_N[0], fitted)
+            if isinstance(coded, str):
+                return coded
+            names, codes, rule = coded
+            return names, codes, replace(rule, spellings=_spellings(texts))
     return _code_words(texts, codes_N, counts_K, fitted)
 
 
@@ -75,11 +130,33 @@ def _code_words(
     order = sorted((k for k, text in enumerate(texts) if text), key=texts.__getitem__)
     rank_K = np.full(len(texts), -1, np.int64)
     rank_K[order] = np.arange(len(order))
-    return _code_values([texts[k] for k in order], rank_K[codes_N], fitted)
+    ordered = [texts[k] for k in order]
+    return _code_values(ordered, rank_K[codes_N], fitted, Rule(unit="text"), ordered)
 
 
-def _code_values(names: Sequence[str], codes_N: NDArray[np.int64], fitted: NDArray[np.int64]) -> Coded:
-    """Keep the common ones of K values; the others are called `OTHER`, or unknown if there are few."""
+def _spellings(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return at most four texts that say whether a comma groups thousands, and whether a slash follows a day."""
+    slashed = [(match, text) for text in texts if "/" in text and (match := DATE.fullmatch(text)) and match["mark"]]
+    shown = (
+        (text for text in texts if "," in text and not THOUSANDS.fullmatch(text) and text.lower() not in MISSING),
+        (text for text in texts if "," in text),
+        (text for match, text in slashed if int(match["first"]) > 12),
+        (text for match, text in slashed if int(match["second"]) > 12),
+    )
+    return tuple(dict.fromkeys(text for kind in shown for text in [next(kind, None)] if text is not None))
+
+
+def _code_values(
+    names: Sequence[str],
+    codes_N: NDArray[np.int64],
+    fitted: NDArray[np.int64],
+    rule: Rule,
+    keys: Sequence[str],
+) -> Coded:
+    """Keep the common ones of K values; the others are called `OTHER`, or unknown if there are few.
+
+    The ``keys`` are what the ``rule`` knows the values by.
+    """
     counts_K = np.bincount(codes_N[fitted] + 1, minlength=len(names) + 1)[1:]
     least = max(1, LEAST_SHARE * len(fitted))
     common = np.sort(np.argsort(-counts_K, kind="stable")[:MOST_VALUES])
@@ -88,7 +165,8 @@ def _code_values(names: Sequence[str], codes_N: NDArray[np.int64], fitted: NDArr
     code_K = np.full(len(names) + 1, len(common) if has_other else -1, np.int64)
     code_K[common], code_K[-1] = np.arange(len(common)), -1
     kept = [names[k] for k in common] + [OTHER] * bool(has_other)
-    return (kept, code_K[codes_N]) if len(kept) > 1 else "one value"
+    code_of = {key: code for key, code in zip(keys, code_K.tolist(), strict=False) if code >= 0}
+    return (kept, code_K[codes_N], replace(rule, codes=code_of)) if len(kept) > 1 else "one value"
 
 
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?", re.ASCII)
@@ -149,7 +227,8 @@ def code_numbers(
         distinct, codes = np.unique(numbers_N[known_N], return_inverse=True)
         codes_N = np.full(len(numbers_N), -1, np.int64)
         codes_N[known_N] = codes
-        return _code_values([spell(number) for number in distinct.tolist()], codes_N, fitted)
+        named = distinct.tolist()
+        return _code_values([spell(number) for number in named], codes_N, fitted, Rule(), list(map(_key, named)))
     is_integer = bool((known == known.round()).all())
     edges = _edges(known, is_integer)
     if not len(edges):
@@ -159,7 +238,8 @@ def code_numbers(
     for lower, upper in zip(edges.tolist(), edges.tolist()[1:], strict=False):
         start = lower + 1 if is_integer else lower
         names.append(spell(upper) if start == upper else between.format(spell(start), spell(upper)))
-    return [*names, above.format(spell(edges[-1]))], np.where(known_N, np.searchsorted(edges, numbers_N), -1)
+    rule = Rule(edges=tuple(edges.tolist()))
+    return [*names, above.format(spell(edges[-1]))], rule.codes_of(numbers_N), rule
 
 
 def _edges(known: NDArray[np.float64], is_integer: bool) -> NDArray[np.float64]:
@@ -235,7 +315,9 @@ def _code_dates(units_3N: Sequence[NDArray[np.float64]], fitted: NDArray[np.int6
         lambda days: str(date.min + timedelta(days=days)),
         lambda seconds: str(datetime.min + timedelta(seconds=seconds)),
     )
-    for unit_N, spell in zip(units_3N, spellings, strict=True):
+    units: tuple[Literal["year", "day", "second"], ...] = ("year", "day", "second")
+    for unit, unit_N, spell in zip(units, units_3N, spellings, strict=True):
         if not isinstance(coded := code_numbers(unit_N, fitted, spell, BINS_OF_TIME), str):
-            break
+            names, codes_N, rule = coded
+            return names, codes_N, replace(rule, unit=unit)
     return coded

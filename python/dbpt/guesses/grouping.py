@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED, Words, joint_codes
 from dbpt.groups import group_counts, group_ids, group_name
-from dbpt.guesses.base import GroupKind, GuessedFactors, Provenance
+from dbpt.guesses.base import OWN_VALUES, GroupKind, GuessedFactors, Provenance
 from dbpt.guesses.linear_probe import PPA_NAMES
 
 Use: TypeAlias = Literal["training", "selection"]
@@ -102,8 +102,8 @@ class Grouping:
 
     @property
     def has_words(self) -> bool:
-        """True if sentences name the attributes; False for clusters, errors of a probe, and classes alone."""
-        return self.provenance not in ("clusters", "ppa", "none")
+        """True if sentences name the attributes; False for clusters, values of a column, errors, and classes alone."""
+        return self.provenance not in (*OWN_VALUES, "ppa", "none")
 
     @property
     def num_attributes(self) -> int:
@@ -169,9 +169,10 @@ class Grouping:
     def as_true_attributes(self, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the (N,) attributes as numbers of the true ones of ``dataset``.
 
-        A cluster gets the commonest true attribute of its images among ``rows``, or -1 if none of them is known.
+        A group of clusters or of a column gets the commonest true attribute of its images among ``rows``, or -1 if
+        none of them is known.
         """
-        if self.provenance != "clusters":
+        if self.provenance not in OWN_VALUES:
             return self.codes
         known = rows[(self.groups[rows] >= 0) & (dataset.attributes[rows] >= 0)]
         counts_GA = np.zeros((self.num_groups, max(dataset.num_attributes, 1)), np.int64)

@@ -293,7 +293,7 @@ def guesses_with_doubts(
         other_words: returns words to compare the names with.
     """
     if pseudo.names is not None:
-        return _judged_clusters(dataset, pseudo)
+        return _judged_values(dataset, pseudo)
     trust_fields: list[dict[str, Any]] = [
         # The probe of a saved classifier has no figures.
         {
@@ -318,14 +318,15 @@ def guesses_with_doubts(
     return Guesses(method=pseudo.method, factors=factors, **_figures(pseudo, dataset.attributes))
 
 
-def _judged_clusters(dataset: Dataset, pseudo: GuessedFactors) -> Guesses:
-    """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
+def _judged_values(dataset: Dataset, pseudo: GuessedFactors) -> Guesses:
+    """Return the figures of clusters, which are right if their commonest true attribute is; so are other own values."""
     comparable = Grouping.guessed(dataset, pseudo).as_true_attributes(dataset, np.arange(len(dataset)))
     figures = _figures(replace(pseudo.factors[0], pseudo_attributes=comparable), dataset.attributes)
-    figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
+    values, own = list(pseudo.coding.values) if pseudo.coding else [], _figures(pseudo, dataset.attributes)
+    figures |= {"shares": own["shares"] if values else [], "n_unknown": own["n_unknown"]}
     doubts = [] if pseudo.class_clusters is None else pseudo.class_clusters.doubts(dataset.class_names)
-    factor = FactorGuesses(provenance=pseudo.provenance, doubts=doubts, **figures)
-    return Guesses(method=pseudo.method, factors=[factor], **figures)
+    of = {"provenance": pseudo.provenance, "values": values, "doubts": doubts}
+    return Guesses(method=pseudo.method, factors=[FactorGuesses(**of | figures)], **figures)
 
 
 def _figures(pseudo: PseudoAttributes | GuessedFactors, attributes: NDArray[np.int64]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from dbpt.evaluation.audit import (
 )
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP
-from dbpt.guesses.base import Provenance
+from dbpt.guesses.base import BY_VALUES, OWN_VALUES, Provenance
 from dbpt.guesses.trust import FactorGuesses, Guesses
 from dbpt.report import text
 
@@ -109,12 +109,13 @@ def with_sentences(figures: AuditFigures) -> AuditFigures:
         sentence, lead = factors_in_words(factors, by)
         return replace(figures, verdict=replace(verdict, sentence=sentence, lead=[*lead, *confused]), factors=factors)
     assert figures.explained is not None
+    coded = figures.data.coded
     evidence = Evidence(
         groups=figures.groups,
         explained=figures.explained,
         guesses=figures.guesses.factors[0] if figures.group_kind == "pseudo" else None,
         by=by,
-        attributes=figures.data.attributes,
+        attributes=figures.data.attributes or ([text.coded_in_words(coded)] if coded else []),
         is_searched=is_searched,
     )
     return replace(figures, verdict=with_words(verdict, evidence, confused))
@@ -320,7 +321,7 @@ def _uncertainties(worse: Group, better: Group, groups: Sequence[Group]) -> list
 
 def _according_to(guesses: FactorGuesses) -> str:
     """Return whose attributes these are, to follow their names."""
-    if guesses.provenance == "clusters":
+    if guesses.provenance in OWN_VALUES:
         return ""
     if guesses.provenance == "file":
         return f" as the file has them{'' if guesses.is_judged else ' (not checked)'}"
@@ -353,6 +354,7 @@ def _unknown(groups: Sequence[Group], guesses: FactorGuesses) -> str:
     n = guesses.n_unknown + sum(group.n for group in groups)
     unsure = f"{text.guesser(guesses.provenance)}'s confidence is below --min-confidence"
     why = "the file has none for them" if guesses.provenance == "file" else unsure
+    why = "they have no value, or one that no training image has" if guesses.provenance in BY_VALUES else why
     return f"{text.count(guesses.n_unknown)} of {text.count(n)} images have no attribute, because {why}."
 
 

@@ -17,6 +17,7 @@ from dbpt.evaluation.audit import (
 )
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.features.measurements import NUMBERS, TEXTS
+from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
 from dbpt.report.audit_sentences import SUBJECTS
@@ -109,10 +110,10 @@ def evidence_of(family: TriedFamily, families: Sequence[TriedFamily], n: int) ->
     ]
     if family.finding == "proposed":
         evidence.append(("Other images", confirmation_in_words(family.confirmation)))
-    if alike := [other for other in families if other.like == family.name]:
+    if alike := [other for other in families if other.like == family.key]:
         same = "These split the images in much the same way: at most one of them is what the classifier relies on."
         evidence.append(("Told apart also by", f"{_listed(alike)}. {same}"))
-    if through := [other for other in families if other.through == family.name]:
+    if through := [other for other in families if other.through == family.key]:
         no_more = "Among images with the same value of this family, errors don’t depend on them."
         evidence.append(("Go with it", f"{_listed(through)}. {no_more}"))
     if family.finding == "seen dimly":
@@ -192,7 +193,7 @@ def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, 
         )
     if best.source != "words":
         explain = f"it explains {text.share_in_words(best.explained)} of them"
-    others = [name_of(family) for family in families if family.like == best.name and family.finding == "proposed"]
+    others = [name_of(family) for family in families if family.like == best.key and family.finding == "proposed"]
     alike = f" (the same images are also told apart by {'; '.join(others[:MOST_ALIKE])})" if others else ""
     also = _explained_too(sum(family.is_distinct for family in families) - 1)
     confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
@@ -277,7 +278,7 @@ def advice_of(figures: AuditFigures) -> str:
     """Return the sentence of the next step."""
     step = figures.next_step
     by = figures.predictions_by
-    by_clusters = figures.guesses.provenance == "clusters"
+    by_values = figures.guesses.provenance in BY_VALUES
     if step.kind == "fewer names":
         parts = [
             f"{in_quotes(name.leave_out)}: {in_quotes(name.kept)} alone raise no doubt" for name in step.fewer_names
@@ -288,16 +289,17 @@ def advice_of(figures: AuditFigures) -> str:
     if step.cramers_v is not None:
         sentence = _without_weights(figures)
     elif step.method is not None:
-        by_hand = "Use" if by_clusters else "Label a sample by hand, to correct wrong guesses; try other"
+        by_hand = "Label a sample by hand, to correct wrong guesses; try other words for the attribute; add"
+        by_hand = "Use words for the attribute; add" if figures.guesses.provenance == "clusters" else by_hand
         sentence = (
             f"This run was already trained against such a bias, with the objective {step.method}; repeating "
-            f"that changes little. {by_hand} words for the attribute; add images of the groups that fail; or compare "
+            f"that changes little. {'Add' if by_values else by_hand} images of the groups that fail; or compare "
             "methods and heads on the same data:"
         )
     elif by != "file":
         sentence = "Train a classifier that relies less on the attribute:"
     else:
-        is_known = figures.group_kind == "true" or figures.guesses.provenance == "file"
+        is_known = figures.group_kind == "true" or by_values or figures.guesses.provenance == "file"
         groups = "of class and attribute, which are known," if is_known else "that dbpt guess writes"
         sentence = (
             "Let dbpt train a classifier that relies less on the attribute, or train your own again with group weights "
@@ -320,8 +322,8 @@ def _without_weights(figures: AuditFigures) -> str:
         learnt = "If the classifier learnt the shortcut from other images, train it again on images like these; or"
         return f"{advice} {learnt} add more or clearer images {failing}, or compare it with CLIP:"
     others = (
-        f"add more or clearer images {failing}, take a larger backbone (--model) or other wordings of the classes, or "
-        "try prompts that name the attribute too (group-prompts):"
+        f"add more or clearer images {failing}, take a larger backbone (--model) or other wordings of the classes"
+        f"{':' if figures.by_values else ', or try prompts that name the attribute too (group-prompts):'}"
     )
     if by != "zero-shot":
         return f"{advice} Instead, {others}"

@@ -121,7 +121,8 @@ def _guesses(summary: Summary) -> list[str]:
     """Return sentences about the guesses, the doubts about them, and the groups that training used instead."""
     metrics, source = summary.metrics, summary.chosen.record.group_source
     doubts = [f"doubted: {doubt}" for doubt in metrics.guesses.doubts]
-    doubts = doubts if doubts or not metrics.dataset.has_attributes else ["no doubt was found"]
+    was_judged = metrics.dataset.has_attributes and metrics.dataset.coded is None
+    doubts = ["no doubt was found"] if was_judged and not doubts else doubts
     return [pseudo_note(metrics), *doubts, *([TRAINED_ON[source]] if source in TRAINED_ON else [])]
 
 

@@ -2,11 +2,11 @@
 
 from dbpt.evaluation.results import FIGURES, Metrics
 from dbpt.groups import group_name
-from dbpt.guesses.base import Provenance
+from dbpt.guesses.base import OWN_VALUES, Provenance
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import SPLIT_NAMES, Summary, named
-from dbpt.report.text import count_of, cross_validation_text, guesser, interval_text, percent, points
+from dbpt.report.text import coded_in_words, count_of, cross_validation_text, guesser, interval_text, percent, points
 from dbpt.settings.fields import AUTO, varied_in_words
 from dbpt.settings.sections import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS, TRUE_SELECTIONS
 
@@ -112,6 +112,8 @@ def groups_line(metrics: Metrics) -> str:
         "probe": "pseudo attributes (guessed by a probe)",
     }
     groups = f"groups: {of_others.get(guesses.provenance, 'pseudo attributes (guessed by CLIP)')}"
+    if metrics.dataset.coded is not None:
+        return f"groups: values of {coded_in_words(metrics.dataset.coded)}"
     if not guesses.doubts:
         return groups
     some = metrics.doubted_factors if len(guesses.doubted_factors) < len(guesses.factors) else ["which"]
@@ -167,7 +169,7 @@ def pseudo_note(metrics: Metrics) -> str:
         return "pseudo attributes: none, because no attribute is named"
     quality, guesses = metrics.pseudo_quality, metrics.guesses
     out_of_fold = map(cross_validation_text, guesses.cross_validations, (each.values for each in guesses.factors))
-    others: dict[Provenance, str] = {"clusters": "groups:", "file": "attributes from a"}  # "file" is the method's name
+    others = {"file": "attributes from a", **dict.fromkeys(OWN_VALUES, "groups:")}  # followed by the method
     whose = others.get(guesses.provenance, f"{guesser(guesses.provenance)}'s guesses,")
     text = "; ".join([f"{whose} {pseudo_text(metrics)}", *out_of_fold])
     if quality is None or quality.smallest_group is None:
@@ -183,8 +185,13 @@ def pseudo_note(metrics: Metrics) -> str:
 
 
 def cluster_note(metrics: Metrics) -> str:
-    """Return how clusters are compared with true attributes, after a figure; "" without clusters."""
-    return ", if each cluster stands for its most common true attribute" if metrics.dataset.clusters else ""
+    """Return how clusters and values are compared with true attributes, after a figure; "" for guesses of these."""
+    what = "cluster" if metrics.dataset.clusters else "value"
+    return (
+        f", if each {what} stands for its most common true attribute"
+        if metrics.dataset.clusters or metrics.dataset.coded
+        else ""
+    )
 
 
 def pseudo_text(metrics: Metrics) -> str:

@@ -9,7 +9,7 @@ from dbpt.groups import group_name
 from dbpt.report.audit_sentences import distrust
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import Row, Summary
-from dbpt.report.text import capitalize_first, in_words
+from dbpt.report.text import capitalize_first, coded_in_words, in_words
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
@@ -35,6 +35,8 @@ def outcome_of(summary: Summary) -> Outcome:
         return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen))
     provenance = metrics.guesses.provenance
     source = "the attribute comes from a file" if provenance == "file" else "the attribute is guessed"
+    if metrics.dataset.coded is not None:
+        source = f"the attribute is {coded_in_words(metrics.dataset.coded)}"
     needs_source = metrics.group_kind == "pseudo" and provenance != "clusters"
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if metrics.dataset.has_attributes else "class"
@@ -150,6 +152,8 @@ def figure_name(metrics: Metrics) -> str:
     factors = " and ".join(factor.name for factor in metrics.dataset.factors)
     pseudo_groups = f" over pseudo groups of {factors}" if factors else " over pseudo groups"
     groups = " over clusters" if metrics.dataset.clusters else pseudo_groups
+    if metrics.dataset.coded is not None:
+        groups = f" over groups by {coded_in_words(metrics.dataset.coded)}"
     return f"worst-group accuracy{'' if metrics.group_kind == 'true' else groups}"
 
 

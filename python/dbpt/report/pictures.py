@@ -12,6 +12,7 @@ from PIL import Image
 from dbpt.features.images import UnreadableImage, open_image
 from dbpt.groups import group_name
 from dbpt.groups.ids import permutation
+from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import Guesses
 from dbpt.report.text import guesser
 
@@ -62,6 +63,7 @@ def contact_sheets(
     *,
     group_names: Sequence[tuple[str, str]],
     seed: int = 0,
+    is_known: bool = False,
 ) -> list[ContactSheet]:
     """Return a sheet for each pseudo-group, in the order g = y*A + a.
 
@@ -76,6 +78,7 @@ def contact_sheets(
         confidence: (N,) of the guesses.
         group_names: (G,) pairs of class and attribute.
         seed: decides which images are the random ones.
+        is_known: whether nothing was guessed: all pictures are random ones.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in range(len(sizes)) if sizes[g]][: MOST_ON_SHEETS // 3]
@@ -95,11 +98,14 @@ def contact_sheets(
         # Raw numbers of PCG64 stay the same in all versions of NumPy, which its shuffles need not.
         rows = rows[np.argsort(np.random.PCG64([seed, g]).random_raw(len(rows)), kind="stable")]
         surest = rows[np.argsort(-confidence[rows], kind="stable")]
-        if len(rows) > 3 * each:
+        if len(rows) > 3 * each and is_known:
+            strips = [strip(f"{3 * each} at random", rows, 3 * each)]
+        elif len(rows) > 3 * each:
             orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
             strips = [strip(title, order, each) for title, order in orders.items()]
         else:
-            title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
+            order = "" if is_known else ", surest first"
+            title = f"All {len(rows)} images{order}" if len(rows) > 1 else "The only image"
             strips = [strip(title, surest, len(rows))]
             if len(strips[0].pictures) < len(rows):
                 strips = [replace(strips[0], title=f"{len(strips[0].pictures)} of {len(rows)} images")]
@@ -338,6 +344,7 @@ class GuessSheets:
         for sheet in self.sheets or []:
             if sheet.n or not self.guesses.named:
                 title = sheet.class_name if by == "clusters" else f"{took} “{sheet.attribute}”"
+                title = sheet.attribute if by in BY_VALUES else title
                 titled.setdefault(title, []).append(sheet)
         return list(titled.items())
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
+from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.heads.base import group_templates
 from dbpt.report import sections
 from dbpt.report.audit_sentences import after_doubts
@@ -132,10 +133,10 @@ def render_results(
         worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
         whose = f"By {chosen.title}. "
         parts.append(section("mistakes", f"Mistakes in {worst_name}", mistakes=mistakes, whose=whose))
-    by_clusters = guesses.provenance == "clusters"
-    of_words = data.has_attributes and not by_clusters
+    of_words = data.has_attributes and not (data.clusters or data.coded)
     if (steps.fit or steps.guess) or (is_run and of_words and sheets.sheets is not None):
-        of_data = {"by_clusters": by_clusters, "has_attributes": data.has_attributes}
+        what = "cluster" if data.clusters else "value" if data.coded else "guess"
+        of_data = {"can_label": of_words, "what": what, "has_attributes": data.has_attributes}
         parts.append(section("next", "Next step", kind=kind, steps=steps, **of_data))
     if is_run:
         parts.append(section("data", "Data", data=data, tabled=tabled, of_guesses=of_words))
@@ -262,12 +263,14 @@ def guess_sheets(study: Study) -> GuessSheets:
     sheets, clusters = None, list[tuple[str, str, float]]()
     if study.config.opens_images and grouping.provenance != "none":
         paths, seed = [dataset.paths[row] for row in rows], study.config.seed
-        sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], group_names=pairs, seed=seed)
+        of: dict[str, Any] = {"group_names": pairs, "seed": seed, "is_known": grouping.provenance in BY_VALUES}
+        sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], **of)
     if grouping.provenance == "clusters":
         counts_CK = grouping.counts(rows).reshape(dataset.num_classes, -1)
         shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
         clusters = [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
-    return GuessSheets(study.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
+    words = {} if grouping.provenance in OWN_VALUES else dataset.words.guessed()
+    return GuessSheets(study.guesses, words, sheets, clusters)
 
 
 def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:
@@ -296,8 +299,13 @@ def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     titles = {"clusters": "Clusters within each class", "file": f"Labelled {' and '.join(names)}"}
     took = f"What {guesser(guesses.provenance)} took for {' and for '.join(names)}"
     title = titles.get(guesses.provenance, took)
+    by_values = guesses.provenance in BY_VALUES
+    title = f"Groups by {guesses.method}" if by_values else title
     head = sections.headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
     box = sections.doubts(guesses, "pseudo", is_untrusted=True)
-    by_clusters = guesses.provenance == "clusters"
-    step = section("next", "Next step", kind="guesses", by_clusters=by_clusters, label_command=label_commands)
-    return sections.render_page(f"Guesses: {name} · dbpt", head, [box, sections.guessed(shown), step])
+    parts = [box, sections.guessed(shown)]
+    if not by_values:
+        by_clusters = guesses.provenance == "clusters"
+        values = {"by_clusters": by_clusters, "label_command": label_commands}
+        parts.append(section("next", "Next step", kind="guesses", **values))
+    return sections.render_page(f"Guesses: {name} · dbpt", head, parts)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from dbpt._core import __version__
 from dbpt.evaluation.results import Metrics
-from dbpt.guesses.base import GroupKind
+from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.report.charts import Chart
 from dbpt.report.pictures import GroupExamples, GuessSheets
@@ -182,6 +182,7 @@ def guessed(
     """
     guesses = shown.guesses
     titles = {"clusters": "The clusters", "file": "The attributes from a file"}
+    titles |= dict.fromkeys(BY_VALUES, f"The groups by {guesses.method}")
     title = titles.get(guesses.provenance, f"How {guesser(guesses.provenance)} guessed the attribute")
     values = {"file": file, "known_factors": known_factors, "of_splits": of_splits, "seed": seed, "quality": quality}
     return section("guesses", title, shown=shown, use=use, **values)

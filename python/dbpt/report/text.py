@@ -11,6 +11,7 @@ from unicodedata import east_asian_width
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dbpt.evaluation.accuracy import CodedSummary
 from dbpt.evaluation.association import ExplainedErrors
 from dbpt.guesses.base import Provenance
 from dbpt.guesses.doubts import CrossValidated
@@ -188,14 +189,20 @@ def _environment() -> Environment:
 
 
 def guesser(provenance: Provenance) -> str:
-    """Return who guessed, if it is neither a file nor clusters."""
+    """Return who guessed, if anybody did."""
     return "the probe" if provenance == "probe" else "CLIP"
 
 
 def whose_guesses(provenance: Provenance) -> str:
     """Return the name of the guesses in a sentence."""
     others = {"file": "the attributes in the file", "clusters": "the clusters"}
+    others |= {"column": "the values of a column", "measured": "the values of a measured property"}
     return others.get(provenance, f"{guesser(provenance)}'s guesses")
+
+
+def coded_in_words(coded: CodedSummary) -> str:
+    """Return the name of a column or a measured property in a sentence."""
+    return f"the column {coded.name!r}" if coded.source == "column" else f"the measured {coded.name}"
 
 
 def sentence(text: str) -> str:

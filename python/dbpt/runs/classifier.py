@@ -286,8 +286,9 @@ class Classifier(ModelHubMixin):
                 ``attributes`` if the run has none to guess.
         """
         attributes &= not self.knows_attributes
-        if attributes and self.config.num_clusters is not None:
-            raise InputError("--with-attribute: the run has clusters within the classes; use dbpt evaluate")
+        if attributes and self.config.lacks_words:
+            groups = "clusters within the classes" if self.config.coded is None else "the values of a column as groups"
+            raise InputError(f"--with-attribute: the run has {groups}; use dbpt evaluate")
         if attributes and not self.words.attributes:
             raise InputError("--with-attribute: the run was trained without an attribute, so there is none to guess")
         if attributes and self.probe is not None and self.config.label_model is not None:

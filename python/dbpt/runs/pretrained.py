@@ -222,7 +222,7 @@ def write_pretrained(
         probe: the one that guesses attributes; None without one.
     """
     settings = {name: getattr(config, name) for name in SETTINGS}
-    if config.num_clusters is not None:
+    if config.lacks_words:
         settings["attributes"] = config.attributes
     content = PretrainedConfig(
         library_name="dbpt",

@@ -14,14 +14,16 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.guesses.base import PROBE
 from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named, read_settings
+from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import Command
-from dbpt.storage.files import are_finite, is_missing, read_tensors, write_tensors
-from dbpt.storage.typed_json import typed_json
+from dbpt.storage.files import are_finite, is_missing, read_tensors, write_json, write_tensors
+from dbpt.storage.typed_json import read_json, typed, typed_json
 
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
@@ -30,7 +32,8 @@ T = TypeVar("T")
 TENSORS_SCHEMA_VERSION = 1
 HINT = "fit again"
 TENSORS = ("classifier", "pseudo_attributes", "clusters", "probe")
-TABLES_AND_PAGES = ("groups.csv", "guesses.html", "predictions.csv", "history.jsonl", "metrics.json")
+CODING = "coding.json"
+TABLES_AND_PAGES = (CODING, "groups.csv", "guesses.html", "predictions.csv", "history.jsonl", "metrics.json")
 FILES = (*(f"{name}.safetensors" for name in TENSORS), *TABLES_AND_PAGES, "report.html", "README.md")
 """The files of a run; some are missing without images, attributes, clusters or a probe, and some heads add one."""
 
@@ -135,6 +138,31 @@ def read_clusters(run: Path, num_classes: int) -> ClassClusters:
     wanted = ((num_classes, number), (num_classes, number), (num_classes,), [number] * num_classes)
     _check_fit(run, "clusters", weights.ndim == 3 and shapes == wanted and number > 0 and are_finite(weights, biases))
     return ClassClusters(weights, biases, separation, tuple(map(tuple, names)))
+
+
+def write_coding(run: Path, coding: Coding) -> None:
+    """Write how a run codes a column or a measured property, so that other images get the same values."""
+    write_json(run / CODING, {"schema_version": TENSORS_SCHEMA_VERSION} | asdict(coding))
+
+
+def read_coding(run: Path, config: FitConfig) -> Coding:
+    """Read the coding of a run with these settings. Raises `InputError` if it is missing or was changed."""
+    path = run / CODING
+    content = read_json(path, "coding of a run", TENSORS_SCHEMA_VERSION)
+    coding = typed({name: content[name] for name in content.keys() - {"schema_version"}}, Coding, path, HINT)
+    rule, size = coding.rule, len(coding.values)
+    fits = (coding.source, coding.name) == config.coded and size > 1
+    fits &= all(0 <= code < size for code in rule.codes.values()) and list(rule.edges) == sorted(set(rule.edges))
+    if not fits or len(rule.edges) != (0 if rule.codes else size - 1):
+        raise InputError(f"{path}: does not belong to this run; {HINT}")
+    return coding
+
+
+def read_saved(run: Path, config: FitConfig, num_classes: int) -> ClassClusters | Coding | None:
+    """Read what gives the groups of a run that no words name; None for others. Raises `InputError` as the parts do."""
+    if config.coded is not None:
+        return read_coding(run, config)
+    return None if config.num_clusters is None else read_clusters(run, num_classes)
 
 
 def _write(run: Path, what: str, value: object, arrays: Sequence[str], **entries: object) -> None:

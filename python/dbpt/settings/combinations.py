@@ -4,11 +4,20 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
+from dbpt.data.other_columns import CodedSource
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS, LINEAR_HEADS
 from dbpt.heads.tensors import ByTensors
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.fields import AUTO, NOT_WITH_AUTO, NOT_WITH_CLUSTERS, asked_word, flag_of
+from dbpt.settings.fields import (
+    AUTO,
+    NOT_WITH_AUTO,
+    NOT_WITH_CLUSTERS,
+    NOT_WITH_CODED,
+    asked_coded,
+    asked_word,
+    flag_of,
+)
 from dbpt.settings.sections import (
     APPLICATIONS,
     DEFAULT_SELECTIONS,
@@ -53,7 +62,7 @@ class Settings(  # a dataclass takes its fields from the last base on
     @property
     def has_unnamed_groups(self) -> bool:
         """Return whether nothing in words tells the groups of a class apart."""
-        return self.group_source == "ppa" or (self.num_clusters is not None and self.group_source == "pseudo")
+        return self.group_source == "ppa" or (self.lacks_words and self.group_source == "pseudo")
 
     def selection_of(self, objective: str) -> str:
         """Return the metric that selects the best epoch of an objective, the default resolved.
@@ -95,7 +104,17 @@ class Settings(  # a dataclass takes its fields from the last base on
     @property
     def names_none(self) -> bool:
         """Return whether ``attributes`` says how to find groups, and names none."""
-        return asked_word(self.attributes) is not None
+        return self.asks_auto or self.lacks_words
+
+    @property
+    def lacks_words(self) -> bool:
+        """Return whether ``attributes`` asks for groups that no words name: clusters, or values of a column."""
+        return self.num_clusters is not None or self.coded is not None
+
+    @property
+    def coded(self) -> tuple[CodedSource, str] | None:
+        """Return "column" or "measured" and the name, if the attributes are the values of one of these."""
+        return asked_coded(self.attributes)
 
     @property
     def learns_attributes(self) -> bool:
@@ -160,7 +179,7 @@ def why_groups_stay_alike(head: str, objective: str) -> str | None:
 
     Their outputs begin alike, and only the losses of groups, on weights that are trained, tell them apart.
     """
-    alike = "groups without names (--group-source ppa, --attributes clusters) start from equal prompts"
+    alike = "groups without names (--group-source ppa, --attributes clusters or column:NAME) start from equal prompts"
     if not HEADS[head].tells_alike_apart:
         return f"--prompts group with --head {head}: {alike}, which this head can't train apart; choose --head linear"
     if not OBJECTIVES[objective].by_group:
@@ -190,13 +209,19 @@ def why_config_refused(config: Settings) -> str | None:
 
 
 def _refusals(config: Settings) -> Iterator[str]:
+    if config.num_clusters is not None:
+        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
+    if config.asks_auto:
+        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
+    if config.coded is not None:
+        yield from _refusals_of_coded(config, *config.coded)
     yield from _refusals_of_guesses(config)
     yield from _refusals_of_context(config)
     choices = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
     objective = OBJECTIVES[config.trained_objective]
     resolved = dict(zip(("objective", "prompts"), config.trained[0], strict=True))
     yield from filter(None, (why_refused(**choices | resolved), objective.why_refused(vars(config))))
-    if config.prompts == "group" and config.num_clusters is not None and config.has_unnamed_groups:
+    if config.prompts == "group" and config.lacks_words and config.has_unnamed_groups:
         yield from filter(None, [why_groups_stay_alike(config.head, config.trained_objective)])
     if config.alpha is not None:
         alpha, has_words = f"--alpha {config.alpha:g}", not config.has_unnamed_groups
@@ -205,10 +230,6 @@ def _refusals(config: Settings) -> Iterator[str]:
             yield f"{alpha}: {why}; drop it, or choose --prompts group"
         if reason := why_not_mixed(config.head, has_words=has_words):
             yield f"{alpha}: {reason}; leave it out"
-    if config.num_clusters is not None:
-        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
-    if config.asks_auto:
-        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
     if config.asks_auto and config.learns_attributes:
         yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
     if config.proportions is not None and config.factors is not None:
@@ -261,6 +282,17 @@ def _refusals_beside_word(config: Settings, refused: Mapping[str, str]) -> Itera
             value = getattr(config, name)
             given = " ".join(map(str, value)) if isinstance(value, tuple) else value
             yield f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
+
+
+def _refusals_of_coded(config: Settings, source: str, name: str) -> Iterator[str]:
+    yield from _refusals_beside_word(config, NOT_WITH_CODED)
+    both = f"with --attributes {source}:{name}"
+    if source == "measured" and config.embeddings is not None:
+        yield f"--embeddings {both}: there is no image to measure; name a column (--attributes column:NAME)"
+    for entry in config.columns or () if source == "column" else ():
+        if entry.partition("=")[2].strip() == name:
+            why = "one column can't be trained on and have another role, such as true attributes for the figures"
+            yield f"--columns {entry} {both}: {why}; {DROP}"
 
 
 def _is_given(config: Settings, name: str) -> bool:

@@ -18,7 +18,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
 from dbpt.settings.combinations import Settings, why_config_refused
-from dbpt.settings.fields import AUTO, asked_word, flag_of
+from dbpt.settings.fields import AUTO, asked_coded, asked_word, flag_of
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DEFAULT_DRO_STEP
 from dbpt.storage.typed_json import read_toml
@@ -276,7 +276,7 @@ def _plain(name: str, value: Any) -> Any:
         return factor_entries(parse_factors(value))
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
-    if name == "attributes" and isinstance(value, str) and asked_word([value]):
+    if name == "attributes" and isinstance(value, str) and (asked_word([value]) or asked_coded([value])):
         return (value,)
     if callable(tolist := getattr(value, "tolist", None)):
         value = tolist()

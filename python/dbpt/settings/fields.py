@@ -6,14 +6,17 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
+from dbpt.data.other_columns import CodedSource
 from dbpt.errors import InputError, in_digits, nearest
 from dbpt.registry import Registry
 
 AUTO = "auto"
 CLUSTERS = "clusters"
 MOST_CLUSTERS = 10
+CODED: tuple[CodedSource, ...] = get_args(CodedSource)
+"""The words before a colon and the name of a column, or of a measured property, whose values are the attributes."""
 NOT_WITH_CLUSTERS = {
     "attribute_template": "clusters have no names, so there is no sentence to fill",
     "group_template": "clusters have no names",
@@ -23,6 +26,15 @@ NOT_WITH_CLUSTERS = {
     "guess_only_unknown": "every image gets a cluster, even if its attribute is known",
 }
 """The settings that ``--attributes clusters`` doesn't read, and why."""
+NOT_WITH_CODED = dict.fromkeys(
+    ("pseudo_method", "proportions", "min_confidence", "label_model", "label_pretrained"), "nothing is guessed"
+) | {
+    "attribute_template": "its values have no words, so there is no sentence to fill",
+    "group_template": "its values have no words",
+    "pseudo_attributes": "the file has the attributes already",
+    "guess_only_unknown": "images without a value are left without one",
+}
+"""The same for a column and a measured property."""
 NOT_WITH_AUTO = {
     "attribute_template": "auto uses the sentences of the family that it finds",
     "proportions": "the shares of the names are unknown before auto finds them",
@@ -41,10 +53,16 @@ def asked_word(attributes: Sequence[str] | None) -> tuple[str, int] | None:
     >>> asked_word(["auto"]), asked_word(["clusters:3"]), asked_word(["auto=auto|car", "bus"])
     (('auto', 0), ('clusters', 3), None)
     """
+    if asked_coded(attributes) is not None:
+        return None
     given = list(attributes or ())
     asked = next((name for name in given if name == AUTO or (_word(name) == CLUSTERS and "=" not in name)), None)
     if asked is None:
-        if len(given) == 1 and "=" not in given[0] and (meant := nearest(_word(given[0]).lower(), [AUTO, CLUSTERS])):
+        if (
+            len(given) == 1
+            and "=" not in given[0]
+            and (meant := nearest(_word(given[0]).lower(), [AUTO, CLUSTERS, *CODED]))
+        ):
             raise InputError(f"--attributes: needs at least two names to tell apart, found only {given[0]!r}{meant}")
         return None
     word, _, number = asked.partition(":")
@@ -61,6 +79,30 @@ def asked_word(attributes: Sequence[str] | None) -> tuple[str, int] | None:
         expected = f"expected a number of clusters for each class, from 2 to {MOST_CLUSTERS}: clusters:3"
         raise InputError(f"--attributes: {asked!r}: {expected}")
     return word, int(number)
+
+
+def asked_coded(attributes: Sequence[str] | None) -> tuple[CodedSource, str] | None:
+    """If ``--attributes`` is ``column:NAME`` or ``measured:NAME``, return source and name; None for others.
+
+    Raises `InputError` without a name, and for one together with other entries.
+
+    >>> asked_coded(["column:camera"]), asked_coded(["measured: brightness"]), asked_coded(["column:a=x", "b"])
+    (('column', 'camera'), ('measured', 'brightness'), None)
+    """
+    given = list(attributes or ())
+    for entry in given:
+        source = next((source for source in CODED if _word(entry) == source), None)
+        if source is None or (given[1:] and (":" not in entry or "=" in entry)):  # a name and its wordings
+            continue
+        name = entry.partition(":")[2].strip()
+        if given[1:]:
+            other = next((each for each in given if each != entry), entry)
+            hint = "give it alone, or write 'NAME=WORDING' for an attribute of that name"
+            raise InputError(f"--attributes: {entry!r} with {other!r}: its values are the attributes; {hint}")
+        if not name:
+            raise InputError(f"--attributes: {entry!r} has no name; write {source}:NAME")
+        return source, name
+    return None
 
 
 def _word(name: str) -> str:

@@ -98,7 +98,8 @@ class WordSettings(SettingsSection):
         None,
         "values of the suspected attribute with optional wordings: 'land=forest|field'; auto finds values that "
         "explain the errors of zero-shot CLIP, in an audit those of its classifier; clusters finds groups without "
-        "names (clusters:3 sets their number)",
+        "names (clusters:3 sets their number); column:NAME takes the values of a column of the data, measured:NAME "
+        "those of a property of the images, such as brightness",
     )
     factors: tuple[str, ...] | None = setting(
         None,

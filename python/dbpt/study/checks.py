@@ -50,7 +50,7 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     """Refuse settings for attributes that don't fit the data, true groups without labels, a solver not installed."""
     for objective, _ in config.trained:
         OBJECTIVES[objective].check_installed()
-    if not dataset.attribute_names and config.num_clusters is None:
+    if not dataset.attribute_names and not config.lacks_words:
         settings = (each for each in fields(WordSettings) if each.name in ("attribute_template", "group_template"))
         for setting in (*settings, *fields(PseudoAttributeSettings)):
             if (value := getattr(config, setting.name)) != setting.default:
@@ -83,6 +83,9 @@ def check_groups(study: Study) -> None:
         if wanted and not study.grouping("pseudo").counts(study.rows(split)).any():
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
+            if config.coded is not None:
+                problem = f"no row of split {split!r} has a value"
+                raise InputError(f"--attributes {':'.join(config.coded)}: {problem}; choose another one")
             problem = f"no row of split {split!r} has a pseudo attribute that sure"
             raise InputError(f"--min-confidence {in_digits(config.min_confidence)}: {problem}; lower it")
     if not objective.leaves_unknown_out:

@@ -32,8 +32,9 @@ from dbpt.guesses.label import attributes_of_data, read_pseudo_attributes
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import load
 from dbpt.settings.config import FitConfig, make_config
-from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS
+from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, NOT_WITH_CODED
 from dbpt.settings.sections import WordSettings
+from dbpt.study.coded import check_coded, has_coded
 
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
@@ -85,6 +86,8 @@ def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
     arguments = {name: getattr(config, name) for name in ("data", *DATA_SETTINGS)}
     if config.names_none:
         arguments["attributes"] = None
+    if config.coded is not None and config.coded[0] == "column":
+        changes["other_columns"] = True
     return load_dataset(**arguments | {"images": config.opens_images} | changes)
 
 
@@ -93,12 +96,13 @@ def open_dataset(
 ) -> Dataset:
     """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
     dataset = configured_dataset(config, training=training, other_columns=other_columns)
-    if needs_attributes and not dataset.attribute_names and config.num_clusters is None:
+    check_coded(config, dataset)
+    if needs_attributes and not dataset.attribute_names and not config.lacks_words:
         others = ", ".join(name for name, objective in OBJECTIVES.loaded.items() if not objective.uses_groups)
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
             "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
-            "--attributes auto or clusters find it"
+            "--attributes auto or clusters find it, or take a column (--attributes column:NAME)"
             + (f"; only --group-source ppa and the objectives {others} need none" if training else "")
         )
     return dataset
@@ -205,7 +209,7 @@ def run_with_data(
         settings = {name: value for name, value in settings.items() if name not in of_method}
     asked = make_config({"attributes": overrides.get("attributes")})
     if asked.names_none:
-        unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CLUSTERS
+        unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CODED if asked.coded else NOT_WITH_CLUSTERS
         settings = {name: value for name, value in settings.items() if name not in unread}
     config = make_config(settings | overrides | {"features": "cached"})
     if isinstance(data, str):
@@ -215,7 +219,7 @@ def run_with_data(
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
     words = classifier.words
-    if "attributes" in overrides and config.num_clusters is None:
+    if "attributes" in overrides and not config.lacks_words:
         named = {} if config.asks_auto else parse_vocabulary(overrides["attributes"], "--attributes")
         words = replace(words, attributes=named, factors=())
     if "factors" in overrides:
@@ -224,6 +228,11 @@ def run_with_data(
         words = replace(words, attribute_templates=tuple(overrides["attribute_template"]))
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
     dataset = load_for_run(config, words, data, root, other_columns=other_columns)
+    if "attributes" in overrides:
+        check_coded(config, dataset)
+    elif config.coded is not None and not has_coded(config, dataset):
+        missing = f"the data have no {' '.join(config.coded)}, so the groups of the run are missing here"
+        config, dataset = replace(config, attributes=None), replace(dataset, notes=(*dataset.notes, missing))
     if probe is not None and not is_own:
         return classifier, config, dataset, None
     return classifier, config, *rows_with_known(config, dataset)

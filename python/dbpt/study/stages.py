@@ -124,7 +124,7 @@ def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
     groups = Grouping.guessed(dataset, pseudo).groups
     # Rows without a group are held out by class, in strata numbered after the groups.
     strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
-    by = "class and pseudo attribute" if dataset.attribute_names else "class"
+    by = "class" if pseudo.provenance == "none" else "class and pseudo attribute"
     splits, notes = hold_out(dataset, strata, config.val_fraction, config.seed, by=by)
     warnings = (*embedded.warnings, *pseudo.warnings, *notes)
     return Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, warnings=warnings)

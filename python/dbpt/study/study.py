@@ -22,6 +22,7 @@ from dbpt.guesses import PSEUDO_METHODS, GuessedFactors, Guesses
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
+from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.grouping import Grouping, Use
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features
@@ -29,6 +30,7 @@ from dbpt.guesses.trust import FactorGuesses
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.files import TEXTS, StoredArrays
+from dbpt.study.coded import coded_attributes
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +41,9 @@ class Embedded:
 
     Their attributes are guessed from the ``label_features`` (N, E) of the ``labeller``, which also reads words: that of
     ``--label-model``, or the backbone itself. ``known`` are the attributes that need no guess: those of
-    `rows_with_known`, or the clusters that ``--attributes clusters`` asks for. ``warnings`` are about the ``failures``.
-    For training there are also zero-shot ``class_weights`` (C, D), and the ``context`` as which prompts start, if it is
-    a saved one.
+    `rows_with_known`, or the clusters or the values of a column that ``--attributes`` asks for. ``warnings`` are about
+    the ``failures``. For training there are also zero-shot ``class_weights`` (C, D), and the ``context`` as which
+    prompts start, if it is a saved one.
     """
 
     dataset: Dataset
@@ -136,7 +138,7 @@ def embedded_rows(
     backbone: Backbone,
     config: FitConfig,
     known: GuessedFactors | None,
-    clusters: ClassClusters | None = None,
+    saved: ClassClusters | Coding | None = None,
     *,
     measure: bool = False,
 ) -> Embedded:
@@ -147,7 +149,7 @@ def embedded_rows(
         backbone: the one that is trained on.
         config: the settings. Attributes below their ``min_confidence`` become unknown.
         known: the known attributes of ``dataset``.
-        clusters: the clusters of a run; None finds clusters, if ``config`` asks for them.
+        saved: the clusters of a run, or how it codes a column or a property; None finds what ``config`` asks for.
         measure: whether to measure images too that are decoded for ``backbone``.
     """
     labeller = backbone
@@ -155,6 +157,7 @@ def embedded_rows(
         labeller = configured_backbone(config, config.label_backbone | {"image_precision": backbone.image_precision})
     for clip in (backbone, labeller):
         clip.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    measure |= config.coded is not None and config.coded[0] == "measured"
     readable, features, failures = embed_dataset(dataset, backbone, config, measure=measure)
     rows, label_features = _rows_without(failures, len(dataset)), features
     if labeller is not backbone:
@@ -166,8 +169,12 @@ def embedded_rows(
     if known is not None:
         known = known.take(rows)
     elif config.num_clusters is not None:
-        clusters = clusters or find_clusters(readable, label_features, labeller, config.num_clusters)
+        assert not isinstance(saved, Coding)
+        clusters = saved or find_clusters(readable, label_features, labeller, config.num_clusters)
         known = GuessedFactors.of_clusters(clusters, label_features, readable.labels)
+    elif config.coded is not None:
+        assert not isinstance(saved, ClassClusters)
+        known = coded_attributes(config, readable, saved)
     if known is not None:
         known = known.above(config.min_confidence)
     failures = tuple(sorted(failures, key=lambda failure: failure.row))

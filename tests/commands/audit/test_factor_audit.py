@@ -58,7 +58,7 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
     dataset = Dataset(**where, **rows, attributes=known[0], known_factors=tuple(known[1:]), words=words)
     factors = tuple(PseudoAttributes(each, None, None, "proportional") for each in codes.values())
     subject = SimpleNamespace(
-        dataset=dataset, embedded=Images(dataset), config=SimpleNamespace(seed=0, num_clusters=None), by="file",
+        dataset=dataset, embedded=Images(dataset), config=SimpleNamespace(seed=0, lacks_words=False), by="file",
         search=None, audited=np.arange(n), labels=labels, is_first=np.ones(n, dtype=bool),
         predictions=UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None),
     )  # fmt: skip

@@ -19,9 +19,10 @@ from dbpt.evaluation import GroupMetrics, gap_interval
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
 from dbpt.evaluation.audit_verdict import association, audited_factors, verdict_of_factors
-from dbpt.evaluation.of_study import clusters_summary, metrics_of
+from dbpt.evaluation.of_study import metrics_of
 from dbpt.evaluation.subject import Subject, figures_of_subject, opened_subject
 from dbpt.guesses import GuessedFactors
+from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.audit_sentences import with_sentences
 from dbpt.report.charts import Chart, write_figures
@@ -69,8 +70,10 @@ def audit(
 
     Nothing is trained but the probe. CLIP guesses the attribute where neither the data nor ``pseudo_attributes`` have
     it. With ``attributes="clusters"`` the groups are clusters within each class, even if the data have true attributes.
-    With ``attributes="auto"`` the attribute is the first family that `dbpt.discover` proposes for the same predictions;
-    zero-shot CLIP's errors are searched in images that aren't audited, if there are any.
+    With ``attributes="column:NAME"`` or ``"measured:NAME"`` they are over the values of a column of the data or a
+    measured property of the images. With ``attributes="auto"`` the attribute is the first family that `dbpt.discover`
+    proposes for the same predictions; zero-shot CLIP's errors are searched in images that aren't audited, if there are
+    any.
 
     Args:
         data: as for `dbpt.fit`; no split is needed. None with the folder of a run is the run's own data.
@@ -145,7 +148,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         factors=factors,
         association=max((known for known in associations if known is not None), default=None),
     )
-    guessed = {} if guesses.provenance == "clusters" else words.guessed()
+    guessed = {} if guesses.provenance in OWN_VALUES else words.guessed()
     gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
     names = dataset.attribute_names if grouping.has_words else ()
     figures = AuditFigures(
@@ -169,7 +172,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         factors=factors if parts[1:] else [],
         keeps_known=config.guess_only_unknown,
         settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
-        **figures_of_subject(subject, command, names, clusters_summary(pseudo)),
+        **figures_of_subject(subject, command, names, pseudo),
     )
     images = image_columns(
         dataset,
@@ -187,14 +190,14 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
 def groupings_of(subject: Subject, pseudo: GuessedFactors) -> tuple[Grouping, list[Grouping]]:
     """Return the groups to audit, and those of each attribute alone, one or more.
 
-    They are clusters if the audit was asked for them, else those of `true_or_pseudo` attributes. Each of several
-    factors has its true values if enough audited images have one, whatever the others have. Combinations with a factor
-    that is not known have the true values of the others where these are known.
+    They are clusters or the values of a column if the audit was asked for them, else those of `true_or_pseudo`
+    attributes. Each of several factors has its true values if enough audited images have one, whatever the others
+    have. Combinations with a factor that is not known have the true values of the others where these are known.
     """
     rows, guessed = subject.audited, Grouping.guessed(subject.dataset, pseudo)
-    if subject.config.num_clusters is not None and "attributes" in subject.read:  # clusters that the run doesn't have
-        return guessed, [guessed]
     true, labels = Grouping.true(subject.dataset), subject.dataset.labels[rows]
+    if subject.config.lacks_words and ("attributes" in subject.read or not true.factors):
+        return guessed, [guessed]
 
     def known_or_guessed(true: Grouping, guessed: Grouping) -> Grouping:
         kind = true_or_pseudo(labels, true.codes[rows], subject.dataset.num_classes)
@@ -224,9 +227,8 @@ def _page(subject: Subject, figures: AuditFigures, study: Study, charts: Mapping
         return render_audit(figures, None, charts=charts)
     assert pseudo.confidence is not None
     guessed, paths, seed = study.grouping("pseudo"), [dataset.paths[row] for row in rows], subject.config.seed
-    sheets = contact_sheets(
-        paths, dataset.root, guessed.groups[rows], pseudo.confidence[rows], group_names=guessed.pairs, seed=seed
-    )
+    of: dict[str, Any] = {"group_names": guessed.pairs, "seed": seed, "is_known": guessed.provenance in BY_VALUES}
+    sheets = contact_sheets(paths, dataset.root, guessed.groups[rows], pseudo.confidence[rows], **of)
     groups, names = study.reported.groups[rows], study.reported.pairs
     examples = group_examples(
         paths,

@@ -10,6 +10,7 @@ from dbpt.data.words import Factor
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedFactor, FewerNames, NextStep, StepKind, Verdict
 from dbpt.evaluation.subject import Subject
+from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.fields import Command
@@ -44,16 +45,16 @@ def next_step(
     """
     untrusted = by_guesses and verdict.kind == "untrusted"
     left_out = [factor.name for factor in factors if factor.verdict.kind != "bias"]
-    is_known = not by_guesses or guesses.provenance == "file"
+    is_known = not by_guesses or guesses.provenance in ("file", *BY_VALUES)
     if untrusted and guesses.provenance != "probe" and (fewer := _fewer_names(subject, guesses)):
         step = fewer
     elif verdict.kind != "bias":
         kind: StepKind = verdict.why_nothing or verdict.kind
-        if by_guesses and kind == "one attribute" and guesses.n_unknown and guesses.provenance != "file":
+        if by_guesses and kind == "one attribute" and guesses.n_unknown and not is_known:
             kind = "lower confidence"
         step = NextStep("label more" if untrusted and guesses.provenance == "probe" else kind)
     elif subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
-        step = _other_methods(subject, left_out, by_clusters=guesses.provenance == "clusters")
+        step = _other_methods(subject, left_out, can_label=guesses.provenance not in OWN_VALUES)
     elif association is not None and association < UNRELATED:
         step = replace(_without_weights(subject, left_out), cramers_v=association)
     else:
@@ -104,7 +105,8 @@ def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
     """Return the step if class and attribute are unrelated in the training images, so reweighting can't help."""
     settings = _settings(subject, left_out, TRAINING_SETTINGS - {"seed"})
     out = f"runs/{subject.dataset.name}"
-    own = {"methods": ("zero-shot", "group-prompts", "erm"), "heads": "linear", "out": f"{out}-compare"}
+    by_sentences = () if subject.config.lacks_words else ("group-prompts",)
+    own = {"methods": ("zero-shot", *by_sentences, "erm"), "heads": "linear", "out": f"{out}-compare"}
     compare = str(Command("compare", subject.source, own | settings))
     if subject.by != "zero-shot":
         return NextStep("compare", commands=[compare])
@@ -112,13 +114,13 @@ def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
     return NextStep("train without weights", commands=[str(fit), compare])
 
 
-def _other_methods(subject: Subject, left_out: Sequence[str], *, by_clusters: bool) -> NextStep:
+def _other_methods(subject: Subject, left_out: Sequence[str], *, can_label: bool) -> NextStep:
     """Return the step after a run that was trained against such a bias already."""
     run, own = subject.title, _settings(subject, left_out, {"factors", "columns"}) if left_out else {}
     arguments = {"config": f"{run}/config.toml"} | own | {"out": f"{run}-compare"}
     compare = Command("compare", subject.source, arguments)
     label = Command("label", run, {"split": "train", "out": f"{run}-labels"})
-    commands = [compare] if by_clusters else [label, compare]  # nobody can label clusters
+    commands = [label, compare] if can_label else [compare]
     return NextStep("compare", commands=list(map(str, commands)), method=subject.config.method)
 
 

@@ -179,6 +179,8 @@ class Audit(Shown):
             whose = "true attributes"
         elif figures.by_clusters:
             whose = "clusters within each class"
+        elif figures.by_values:
+            whose = figures.guesses.method
         elif known := figures.known_factors:
             whose = f"true values of {' and '.join(known)}, others {whose}"
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
@@ -360,6 +362,7 @@ def render_audit(
         sections.made_by("audit", figures.command, list(words.items()), templates, figures.settings, figures=figures),
     ]
     suspects = ", ".join([factor.name for factor in factors] or data.attributes)
+    suspects = guesses.method if figures.by_values else suspects
     eyebrow = f"{data.name} · audit of {'clusters within each class' if figures.by_clusters else suspects}"
     backbone = " · ".join(Path(name).name for name in (figures.backbone.model, figures.backbone.pretrained) if name)
     below = section("audited", figures=figures, backbone=backbone, split_names=SPLIT_NAMES)

@@ -196,9 +196,10 @@ def make_plan(
         raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
     parsed = [_parse_method(name) for name in _names("--methods", METHODS if methods is None else methods)]
     _refuse_repeats("--methods", [method.name for method in parsed])
-    for method in parsed if config.num_clusters is not None else ():
+    for method in parsed if config.lacks_words else ():
         if method.training_free and TRAINING_FREE[method.training_free].needs_attributes:
-            raise InputError(f"--methods {method.name}: needs names of attributes, which clusters lack; leave it out")
+            lacking = "clusters lack" if config.coded is None else f"{':'.join(config.coded)} lacks"
+            raise InputError(f"--methods {method.name}: needs names of attributes, which {lacking}; leave it out")
     head_names = _names("--heads", heads)
     for name in head_names:
         HEADS.check("--heads", name)

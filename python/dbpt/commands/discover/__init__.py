@@ -23,7 +23,8 @@ from dbpt.evaluation.association import Distribution
 from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
 from dbpt.evaluation.findings import tried_family
-from dbpt.evaluation.scoring import Score, errors_of, score_families
+from dbpt.evaluation.score import Score
+from dbpt.evaluation.scoring import errors_of, score_families
 from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
@@ -232,17 +233,16 @@ def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) ->
     except InputError:
         return list(tried)
     images = families.images(rows)
-    names = {name for family in chosen for name in (family.parts or [family.name])}
-    some = families.of(images, rows, names) if names else []
-    guessed, by_name = {(of.source, of.family.name): of for of in some}, {of.family.name: of for of in some}
-    found = dict[tuple[str, str], Confirmation]()
+    keys = {key for family in chosen for key in (family.parts or [family.key])}
+    guessed = {of.key: of for of in families.of(images, rows, keys)} if keys else {}
+    found = dict[str, Confirmation]()
     for family in chosen:
-        parts = [by_name[name] for name in family.parts]
-        of = GuessedFamily.pair(*parts) if parts else guessed[family.source, family.name]
+        parts = [guessed[key] for key in family.parts]
+        of = GuessedFamily.pair(*parts) if parts else guessed[family.key]
         if of is not None and (explained := errors_of(of, images, right)) is not None:
             p_value = None if explained.p_value is None else min(1.0, explained.p_value * len(chosen))
-            found[family.source, family.name] = Confirmation(split=split, explained=explained, p_value=p_value)
-    return [replace(family, confirmation=found.get((family.source, family.name))) for family in tried]
+            found[family.key] = Confirmation(split=split, explained=explained, p_value=p_value)
+    return [replace(family, confirmation=found.get(family.key)) for family in tried]
 
 
 def _examples(
@@ -252,9 +252,9 @@ def _examples(
     if not subject.config.opens_images:
         return None
     dataset, examples = subject.dataset, list[list[GroupExamples]]()
-    guessed = {(score.of.source, score.of.family.name): score.of.guessed for score in scores}
+    guessed = {score.of.key: score.of.guessed for score in scores}
     for family in figures.shown[:MOST_SHOWN]:
-        of_family, pair = guessed[family.source, family.name], family.worst_and_best
+        of_family, pair = guessed[family.key], family.worst_and_best
         assert of_family is not None and pair is not None
         known = of_family.guesses >= 0
         groups_N = np.where(known, images.labels * len(family.names) + of_family.guesses, -1)

@@ -15,9 +15,10 @@ from dbpt.errors import InputError, nearest
 from dbpt.evaluation.families import GuessedFamily, Images, guess_families
 from dbpt.evaluation.findings import images_to_search
 from dbpt.evaluation.subject import Subject
-from dbpt.features import measure_files
 from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
+from dbpt.guesses.cell_codes import are_numbers
 from dbpt.guesses.coded_families import CodedFamily, code_captions, code_columns
+from dbpt.study.coded import measured_columns
 from dbpt.study.stages import log_warnings
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,10 @@ class Families:
         embedded, seed = self.subject.embedded, self.subject.config.seed
         return images_to_search(embedded.backbone, embedded.dataset, embedded.stored, rows, seed)
 
-    def of(self, images: Images, rows: NDArray[np.int64], names: Collection[str] | None = None) -> list[GuessedFamily]:
+    def of(self, images: Images, rows: NDArray[np.int64], keys: Collection[str] | None = None) -> list[GuessedFamily]:
         """Return the families, by default all, with their values for the ``images`` of ``rows`` (n,)."""
-        words = [each for each in self.words if names is None or each.family.name in names]
-        coded = [each for each in self.coded if names is None or each.name in names]
+        words = [each for each in self.words if keys is None or each.family.name in keys]
+        coded = [each for each in self.coded if keys is None or f"{each.source}:{each.name}" in keys]
         guessed = guess_families(words, images, self.subject.dataset.words) if words else []
         return [*guessed, *(GuessedFamily.coded(each.take(rows)) for each in coded)]
 
@@ -90,10 +91,9 @@ def families_of(
         coded, left_out = code_columns(rest.cells, fitted, labels)
         left_out = [*columns.left_out, *left_out]
     if "pixels" in search and config.opens_images:
-        measured = measure_files(dataset.root, dataset.paths, cache_dir=config.cache_dir / "features")
-        texts = {name: np.array([*text.values, ""], object)[text.codes] for name, text in measured.texts.items()}
-        numbers = measured.numbers
-        coded += code_columns(numbers | texts, fitted, labels, source="measured")[0]
+        measured = measured_columns(dataset, config)
+        numbers = {name: np.asarray(cells) for name, cells in measured.items() if are_numbers(cells)}
+        coded += code_columns(measured, fitted, labels, source="measured")[0]
     if "captions" in search and own is not None:
         texts_N, warnings = captions_of(own, dataset)
         log_warnings(warnings)

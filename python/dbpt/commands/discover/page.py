@@ -109,8 +109,8 @@ def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
 
 def _charts(family: TriedFamily, families: Sequence[TriedFamily]) -> list[Chart]:
     """Return charts of the measured numbers of a finding: its own, those of a pair, and those that split alike."""
-    own = [other for other in families if other == family or other.name in family.parts]
-    alike = [other for other in families if other.like == family.name]
+    own = [other for other in families if other == family or other.key in family.parts]
+    alike = [other for other in families if other.like == family.key]
     charts = [_chart(other.name, other.distribution) for other in (*own, *alike) if other.distribution is not None]
     return [chart for chart in charts if chart is not None][:MOST_CHARTS]
 

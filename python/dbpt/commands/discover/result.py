@@ -59,7 +59,7 @@ class DiscoveryFigures(SubjectFigures):
 
     def split_alike(self, family: TriedFamily) -> list[TriedFamily]:
         """Return the proposed families that split the images like ``family``, which is named first."""
-        return [other for other in self.proposed if other.like == family.name]
+        return [other for other in self.proposed if other.like == family.key]
 
 
 if TYPE_CHECKING:

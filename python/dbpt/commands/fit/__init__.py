@@ -44,7 +44,7 @@ from dbpt.report.results_page import (
 )
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
-from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_clusters, write_probe
+from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_clusters, write_coding, write_probe
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO, Command
 from dbpt.settings.keywords import FitSettings
@@ -295,6 +295,8 @@ def _write_pseudo_attributes(out: Path, study: Study) -> None:
     write_tensors(out / "pseudo_attributes.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
     if pseudo.class_clusters is not None:
         write_clusters(out, pseudo.class_clusters)
+    if pseudo.coding is not None:
+        write_coding(out, pseudo.coding)
     if pseudo.probe is not None:
         write_probe(out, pseudo.probe)
 

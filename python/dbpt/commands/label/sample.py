@@ -268,8 +268,9 @@ def draw_label_sample(
     classifier = load(run, device=device, weights=weights)
     if classifier.config.embeddings is not None:
         raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
-    if classifier.config.num_clusters is not None:
-        raise InputError(f"{run}: its attributes are clusters, which nobody can label; fit with names of attributes")
+    if classifier.config.lacks_words:
+        what = "clusters, which nobody can label" if classifier.config.coded is None else "known values of the data"
+        raise InputError(f"{run}: its attributes are {what}; fit with names of attributes")
     if not classifier.words.attributes:
         raise InputError(f"{run}: was trained without an attribute; there is none to label, fit with --attributes")
     labelled = RunLabels(Path(run), classifier)

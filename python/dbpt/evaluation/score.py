@@ -1,0 +1,148 @@
+"""`Score`: the share of a classifier's errors that a family explains, and what must hold before it is proposed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dbpt.evaluation.association import ExplainedErrors
+from dbpt.evaluation.audit import Rule, RuleKind
+from dbpt.evaluation.families import GuessedFamily
+from dbpt.evaluation.intervals import GroupDifference
+from dbpt.guesses.doubts import LOWEST_AGREEMENT
+
+LARGEST_Q = 0.05
+SMALLEST_DIFFERENCE = 0.1
+"""The accuracies of two groups of a class must differ by this much."""
+DIM_DOUBTS = frozenset(("separation", "other words"))
+"""Doubts that a graded attribute raises too, whose guesses by a middling CLIP are mostly right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """The errors that guesses explain, and the largest difference that they make within a class.
+
+    The q-value corrects the p-value for the number of families.
+    """
+
+    errors: ExplainedErrors
+    q_value: float | None
+    difference: GroupDifference | None
+
+    def failing(self, *, beyond: bool = False) -> Rule | None:
+        """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors; None if they do.
+
+        Errors must depend on them, and accuracies differ by a tenth or more in a class.
+        """
+        if self.q_value is None or self.difference is None:
+            return Rule(kind="doubted beyond" if beyond else "no test")
+        if self.q_value > LARGEST_Q:
+            return Rule(kind="chance beyond" if beyond else "chance", value=self.q_value, limit=LARGEST_Q)
+        if self.difference.value < SMALLEST_DIFFERENCE:
+            kind: RuleKind = "small difference beyond" if beyond else "small difference"
+            return Rule(kind=kind, value=self.difference.value, limit=SMALLEST_DIFFERENCE)
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses.
+
+    ``is_foreign`` says that the predictions don't come from the features by which CLIP guesses. Errors can then go with
+    guesses that repeat the class names only if they depend on something that the images show. A pair must have a larger
+    share or difference than one of its families ``alone``. ``like`` is the proposed family that splits the images in
+    much the same way and is named first, and ``through`` the first of those within whose names errors don't depend on
+    this one; then it is no further finding.
+    """
+
+    of: GuessedFamily
+    explained: Explained | None
+    beyond: Explained | None
+    is_foreign: bool = False
+    alone: tuple[float, float] = (0.0, 0.0)
+    like: str | None = None
+    through: str | None = None
+
+    @property
+    def rule(self) -> Rule | None:
+        """The first condition that the family doesn't meet; None if it meets all."""
+        return self.own_rule or (self._not_beyond if self.may_be_class else self.like_classes)
+
+    @property
+    def own_rule(self) -> Rule | None:
+        """Why the guesses can't be trusted or don't explain errors, whether or not they repeat the class names."""
+        if self.of.guessed is None or self.explained is None:
+            return Rule(kind="names without images")
+        if (rule := Rule(kind="doubted") if self.of.doubts else self.explained.failing()) is not None:
+            return rule
+        difference, low = self.explained.difference, self.explained.errors.share_low
+        if not self.of.of_pair or low is None or difference is None or difference.low > self.alone[1]:
+            return None
+        return None if low > self.alone[0] else Rule(kind="no more than one", value=low, limit=self.alone[0])
+
+    @property
+    def like_classes(self) -> Rule | None:
+        """Why the guesses may repeat the class names; None if they stay the same without what the class names say."""
+        if self.of.source != "words":
+            return None
+        if self.of.class_words:
+            return Rule(kind="words of the classes")
+        if self.of.beyond is None or self.beyond is None or self.of.beyond.doubts:
+            return Rule(kind="doubted beyond")
+        if self.of.agreement < LOWEST_AGREEMENT:
+            return Rule(kind="other guesses", value=self.of.agreement, limit=LOWEST_AGREEMENT)
+        return self._not_beyond
+
+    @property
+    def _not_beyond(self) -> Rule | None:
+        """Why the guesses without what the class names say don't explain errors; None if they do."""
+        return Rule(kind="doubted beyond") if self.beyond is None else self.beyond.failing(beyond=True)
+
+    @property
+    def is_proposed(self) -> bool:
+        """True if the family explains errors, the guesses can be trusted, and they say more than the class names.
+
+        Errors of a foreign classifier decide that: guesses without what the class names say explain them too. Words
+        of the classes and changed guesses, which say how CLIP works, then don't count.
+        """
+        beyond_too = self.is_foreign and self._not_beyond is None
+        return self.own_rule is None and (beyond_too or self.like_classes is None)
+
+    @property
+    def may_be_class(self) -> bool:
+        """True if errors of a foreign classifier go with the family, but CLIP may take the class for it."""
+        return self.own_rule is None and self.is_foreign and not self.is_proposed
+
+    @property
+    def is_dim(self) -> bool:
+        """True if errors go with the family, and CLIP sees the names, but only as an attribute without clear limits."""
+        kinds = {doubt.kind for doubt in self.of.doubts}
+        if not kinds or not kinds <= DIM_DOUBTS or self.of.class_words or self._not_beyond is not None:
+            return False
+        return self.explained is not None and self.explained.failing() is None
+
+    @property
+    def is_distinct(self) -> bool:
+        """True for a proposed family that says more than those before it."""
+        return self.is_proposed and self.like is None and self.through is None
+
+    @property
+    def tier(self) -> tuple[bool, ...]:
+        """False for what puts a family before others: proposed, may be the class, seen dimly, no rule, no pair."""
+        is_pair = self.of.source == "pair"
+        return not self.is_proposed, not self.may_be_class, not self.is_dim, self.rule is not None, is_pair
+
+    @property
+    def share(self) -> float:
+        """The share of the errors."""
+        return 0.0 if self.explained is None else self.explained.errors.share or 0.0
+
+    @property
+    def least_share(self) -> float:
+        """The lower limit of the share of the errors; 0 without an interval."""
+        return 0.0 if self.explained is None else self.explained.errors.share_low or 0.0
+
+    @property
+    def separation(self) -> float:
+        """How clearly the images of two names differ; infinite if the data say the names."""
+        trust = None if self.of.guessed is None else self.of.guessed.trust
+        return np.inf if trust is None else trust.separation
