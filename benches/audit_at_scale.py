@@ -30,7 +30,8 @@ from dbpt import load_backbone
 from dbpt.clip import Backbone
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import look_up_files, shard_name
+from dbpt.features.cache_files import shard_name
+from dbpt.features.cache_keys import look_up_files
 from dbpt.guesses.catalogue import embed_families, read_catalogue
 
 TINY = {

@@ -29,7 +29,8 @@ from dbpt.clip import Backbone
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.data.layouts.waterbirds import PUBLISHED, WORDS
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import look_up_files, shard_name
+from dbpt.features.cache_files import shard_name
+from dbpt.features.cache_keys import look_up_files
 
 LOAD = """
 import re, sys

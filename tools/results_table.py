@@ -11,7 +11,7 @@ method, head and data set. The second has the difference in worst-group accuracy
 import sys
 from pathlib import Path
 
-from dbpt.evaluation.repeats import interval_over_draws
+from dbpt.evaluation.differences import interval_over_draws
 from dbpt.evaluation.results import Row, read_metrics
 
 Rows = dict[tuple[str, str], Row]

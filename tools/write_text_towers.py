@@ -14,7 +14,7 @@ import open_clip
 import torch
 
 from dbpt.clip.model import build_model
-from dbpt.clip.text_path import why_no_shared_prefix
+from dbpt.clip.shared_prefix_tower import why_no_shared_prefix
 
 ROOT = Path(__file__).resolve().parents[1]
 STUB_VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}

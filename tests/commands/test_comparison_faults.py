@@ -23,17 +23,17 @@ from dbpt.errors import InputError
 STAY = """
 import time
 from pathlib import Path
-from dbpt.training import draws as checkpoint
+from dbpt.training import checkpoints
 
-checkpoint.SECONDS_BETWEEN = 0
-save = checkpoint.save_checkpoint
+checkpoints.SECONDS_BETWEEN = 0
+save = checkpoints.save_checkpoint
 
 def save_and_stay(*arguments):
     save(*arguments)
     while len(list(Path({cells!r}).glob("*.safetensors"))) >= {number}:
         time.sleep(0.01)
 
-checkpoint.save_checkpoint = save_and_stay
+checkpoints.save_checkpoint = save_and_stay
 if __name__ == "__main__":
     from dbpt.cli import main
     main()

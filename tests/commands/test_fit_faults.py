@@ -28,10 +28,10 @@ def expected(arguments, tmp_path_factory) -> dict[str, bytes]:
 
 STAY = """
 import itertools, time
-from dbpt.training import draws as checkpoint
-checkpoint.SECONDS_BETWEEN = 0
-save, saves = checkpoint.save_checkpoint, itertools.count(1)
-checkpoint.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == 5 and stay())
+from dbpt.training import checkpoints
+checkpoints.SECONDS_BETWEEN = 0
+save, saves = checkpoints.save_checkpoint, itertools.count(1)
+checkpoints.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == 5 and stay())
 stay = lambda: (open({stays!r}, "w").close(), any(map(time.sleep, itertools.repeat(0.1, 6000))))
 """
 """Lets a run wait for its end at the fifth checkpoint: however busy the machine is, the signal comes in time.

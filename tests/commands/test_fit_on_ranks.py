@@ -20,8 +20,8 @@ from tiny import Tiny
 import dbpt
 import dbpt.data.demo
 from dbpt.errors import InputError
-from dbpt.training import draws as checkpoint
-from dbpt.training.draws import LiveImages
+from dbpt.training import checkpoints
+from dbpt.training.live_images import LiveImages
 from dbpt.training.ranks import joined_ranks
 
 LINEAR = ("--head", "linear", "--no-baselines")
@@ -104,8 +104,8 @@ def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
 
 def stay(rank, arguments):
     """Wait for the end at the first checkpoint."""
-    checkpoint.SECONDS_BETWEEN, save = 0, checkpoint.save_checkpoint
-    checkpoint.save_checkpoint = lambda *of_run: (save(*of_run), any(map(time.sleep, itertools.repeat(0.1, 6000))))
+    checkpoints.SECONDS_BETWEEN, save = 0, checkpoints.save_checkpoint
+    checkpoints.save_checkpoint = lambda *of_run: (save(*of_run), any(map(time.sleep, itertools.repeat(0.1, 6000))))
     command(rank, arguments)
 
 

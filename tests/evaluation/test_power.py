@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chi2, ncx2
 
 from dbpt.evaluation.association import explained_errors
-from dbpt.evaluation.verdicts import detectable_difference, noncentrality
+from dbpt.evaluation.audit_verdict import detectable_difference, noncentrality
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 50, 5000])

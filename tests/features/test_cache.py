@@ -10,7 +10,8 @@ import pytest
 from dbpt.errors import InputError
 from dbpt.features import verify_cache
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import FileRows, folder_name, ids_of, shard_name
+from dbpt.features.cache_files import shard_name
+from dbpt.features.cache_keys import FileRows, folder_name, ids_of
 
 KEY = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 ROOT = Path("/nowhere")

@@ -11,7 +11,8 @@ from unprivileged import unprivileged
 
 from dbpt.features import list_caches, prune_caches, verify_cache
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import look_up_files, shard_name
+from dbpt.features.cache_files import shard_name
+from dbpt.features.cache_keys import look_up_files
 from dbpt.storage.files import StoredArrays
 from dbpt.storage.locks import OwnedLock
 

@@ -15,7 +15,7 @@ from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
 from dbpt.features import embed_images, verify_cache
 from dbpt.features import embedding as embedding_pass
-from dbpt.features.cache_files import FileRows, ids_of
+from dbpt.features.cache_keys import FileRows, ids_of
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,8 @@ def read_at_once(monkeypatch):
     sizes, read = [], StoredFeatures.__getitem__
     for name in ("data.features", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
-    monkeypatch.setattr("dbpt.evaluation.scoring.BLOCK", BLOCK)
-    monkeypatch.setattr("dbpt.evaluation.scoring.ROWS_OF_SAMPLE", BLOCK)
+    monkeypatch.setattr("dbpt.evaluation.families.BLOCK", BLOCK)
+    monkeypatch.setattr("dbpt.evaluation.families.ROWS_OF_SAMPLE", BLOCK)
     monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", BLOCK)
 
     def counted(features, rows):

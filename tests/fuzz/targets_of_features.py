@@ -12,7 +12,8 @@ from dbpt.data.features import open_precomputed_features
 from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import DamagedShard, FileRows, Shard, ids_of, shard_name
+from dbpt.features.cache_files import DamagedShard, Shard, shard_name
+from dbpt.features.cache_keys import FileRows, ids_of
 from dbpt.storage.files import StoredArrays
 
 BACKBONE = 4, "tiny"

@@ -25,7 +25,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.runs.run_folder import read_clusters, read_probe, write_clusters, write_probe
 from dbpt.settings.config import make_config, read_config
 from dbpt.storage.files import write_tensors
-from dbpt.training.draws import Checkpoint, LoopState, load_checkpoint, save_checkpoint
+from dbpt.training.checkpoints import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.judging import EpochRecord
 
 STRATA = (Stratum(0, 0, True, 0.5, 1.0, 4, 2), Stratum(1, -1, False, 0.2, 0.9, 3, 1))

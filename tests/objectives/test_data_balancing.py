@@ -8,7 +8,7 @@ from test_papers import SETTINGS, TRAIN, alike, assert_same_layer, batches, lr_o
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.objectives.other_losses import balanced_subsets
-from dbpt.training.draws import draws_of_epoch
+from dbpt.training.loop import draws_of_epoch
 
 CLASS_SIZES = np.bincount(TRAIN.labels)
 

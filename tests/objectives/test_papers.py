@@ -20,8 +20,7 @@ from dbpt.objectives import two_stages as dfr
 from dbpt.objectives.other_losses import balanced_subsets
 from dbpt.objectives.two_stages import refit_layer
 from dbpt.training import Trained, train
-from dbpt.training.draws import draws_of_epoch
-from dbpt.training.loop import learning_rate
+from dbpt.training.loop import draws_of_epoch, learning_rate
 
 SETTINGS = replace(toy_training.SETTINGS, epochs=6, batch_size=20, model_selection="last", seed=3)
 TRAIN, VAL = toy_training.rows(130, 0), toy_training.rows(60, 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-import dbpt.training.draws
+import dbpt.training.checkpoints
 
 
 def die() -> None:
@@ -42,7 +42,7 @@ def halve_and_die(real: Callable[..., Any], handle: int) -> None:
 
 def arm(moment: str, number: int) -> None:
     """Prepare to die at the ``number``-th such moment: a step, or one of a checkpoint's."""
-    dbpt.training.draws.SECONDS_BETWEEN = 0
+    dbpt.training.checkpoints.SECONDS_BETWEEN = 0
     if moment == "after a step":
         for optimizer in (torch.optim.SGD, torch.optim.AdamW):  # whichever the run uses
             at_call(number, optimizer, "step", call_and_die)
@@ -60,7 +60,7 @@ def arm(moment: str, number: int) -> None:
             die()
         real(*arguments)
 
-    at_call(number, dbpt.training.draws, "save_checkpoint", save)
+    at_call(number, dbpt.training.checkpoints, "save_checkpoint", save)
 
 
 def armed(moment: str, number: int) -> str:

@@ -9,13 +9,12 @@ from made_up_guesses import doubted, factor_guesses, guesses_of
 from dbpt.cautions import Caution
 from dbpt.data import SPLITS
 from dbpt.evaluation import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
+from dbpt.evaluation.differences import Difference, FigureDifference
 from dbpt.evaluation.of_study import titled
 from dbpt.evaluation.results import (
     FIGURES,
     BackboneSummary,
     DataSummary,
-    Difference,
-    FigureDifference,
     Metrics,
     QualityOfSplit,
     Repeat,

@@ -9,8 +9,8 @@ from toy_training import RUNS, SETTINGS, TRAIN, VAL, content, run
 
 from dbpt.errors import InputError
 from dbpt.storage.files import write_tensors
-from dbpt.training import draws as checkpoint
-from dbpt.training.draws import (
+from dbpt.training import checkpoints
+from dbpt.training.checkpoints import (
     SCHEMA_VERSION,
     Checkpoint,
     CheckpointWriter,
@@ -119,7 +119,7 @@ def test_progress_of_another_kind_is_told(path):
 
 def test_a_save_comes_seconds_after_the_last_one_and_has_the_latest_state(tmp_path, monkeypatch):
     now, path = [100.0], tmp_path / "c.safetensors"
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
     writer, weights = CheckpointWriter(path), torch.zeros(2)
 
     def step(seconds: float) -> None:
@@ -132,7 +132,7 @@ def test_a_save_comes_seconds_after_the_last_one_and_has_the_latest_state(tmp_pa
 
     step(1)
     assert not path.exists()
-    step(checkpoint.SECONDS_BETWEEN)
+    step(checkpoints.SECONDS_BETWEEN)
     assert saved() == [2, 2]
     step(1)
     weights.add_(10)  # half of the next step, before it fails

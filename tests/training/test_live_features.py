@@ -15,7 +15,7 @@ from dbpt.commands.methods import _live, trained_result, training_rows
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare
-from dbpt.training.draws import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
+from dbpt.training.live_images import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -96,7 +96,7 @@ def test_features_depend_on_seed_epoch_and_draw_alone(tiny, tiny_backbone):
 
 
 def test_a_large_batch_goes_through_the_image_tower_in_pieces(tiny, tiny_backbone, monkeypatch):
-    monkeypatch.setattr("dbpt.training.draws.IMAGES_A_PASS", 3)
+    monkeypatch.setattr("dbpt.training.live_images.IMAGES_A_PASS", 3)
     sizes, rows = [], np.arange(7)
     with live_images(tiny_backbone, tiny.table.parent, paths(tiny), seed=0) as live:
         alone = [live.features(rows[i : i + 3], epoch=1, first_draw=2 + i) for i in (0, 3, 6)]

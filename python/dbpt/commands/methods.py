@@ -33,8 +33,9 @@ from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import PRIOR_IMAGES, method_name
 from dbpt.study.study import Study
 from dbpt.training import EpochRecord, Rows, Trained, train
-from dbpt.training.draws import MAY_CHANGE, LiveImages, live_images
+from dbpt.training.checkpoints import MAY_CHANGE
 from dbpt.training.judging import Validation, training_findings, validation_score
+from dbpt.training.live_images import LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
 from dbpt.training.ranks import ALONE, Ranks, memory
 

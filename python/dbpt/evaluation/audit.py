@@ -75,7 +75,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The result: a kind with its figures, and the sentences that `dbpt.report.verdicts` makes of them.
+    """The result: a kind with its figures, and the sentences that `dbpt.report.audit_sentences` makes of them.
 
     ``sentence`` is the headline, and ``lead`` are the sentences below it: how strong and how certain the result is,
     what it is not about, and the most frequent mistake overall. ``doubts`` about the guesses make a verdict untrusted,

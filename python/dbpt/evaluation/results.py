@@ -10,6 +10,7 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.evaluation.accuracy import GroupedData
+from dbpt.evaluation.differences import Difference
 from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.trust import FactorGuesses, Guesses
@@ -106,35 +107,6 @@ class Repeat:
     validation_score: float | None = None
     warnings: list[Caution] = field(default_factory=list)
     figures: dict[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FigureDifference:
-    """The mean difference in a figure over the seeds, and its 95 % interval over the draws, or else over the seeds."""
-
-    mean: float | None = None
-    over_seeds: tuple[float, float] | None = None
-    over_draws: tuple[float, float] | None = None
-
-    @property
-    def over_repeats(self) -> tuple[float, float] | None:
-        """The interval over the draws, or else over the seeds."""
-        return self.over_draws or self.over_seeds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A row minus the one with ``method``, ``head`` and ``varied``, over the ``seeds`` that both have finished.
-
-    ``over_images`` is the interval of the difference in worst-group accuracy over other images.
-    """
-
-    method: str
-    head: str | None
-    seeds: list[Count]
-    figures: dict[str, FigureDifference]
-    over_images: tuple[float, float] | None
-    varied: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.features import cache_files
+from dbpt.features import cache_files, cache_keys
 from dbpt.storage.files import file_sha256, sync_folder, system_errors, write_atomically
 from dbpt.storage.locks import OWNER, OwnedLock
 
@@ -47,7 +47,7 @@ class FeatureCache:
     """
 
     def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path, embed_dim: int) -> None:
-        self.folder = Path(cache_dir) / cache_files.folder_name(encoder, os.fspath(root))
+        self.folder = Path(cache_dir) / cache_keys.folder_name(encoder, os.fspath(root))
         self.dtype = cache_files.STORED_AS[encoder["dtype"]]
         self.manifest = cache_files.Manifest(dict(encoder), os.fspath(root), embed_dim)
         self._seen: tuple[int, int, int] | None = None
@@ -117,7 +117,7 @@ class FeatureCache:
     def add(
         self,
         name: str,
-        rows: cache_files.FileRows,
+        rows: cache_keys.FileRows,
         features: NDArray[Any],
         failed: NDArray[np.uint8],
         reasons: Sequence[str],
@@ -252,7 +252,7 @@ def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArr
     if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iuUO"):
         raise InputError(f"rows: found {rows!r:.200}; expected a list of paths, or of row numbers")
     if asked.dtype.kind in "UO":
-        numbers = opened.find(cache_files.look_up_files(Path(manifest.root), [str(path) for path in rows]).ids)
+        numbers = opened.find(cache_keys.look_up_files(Path(manifest.root), [str(path) for path in rows]).ids)
     else:
         numbers = np.where((asked < 0) | (asked >= len(opened)), -1, asked).astype(np.int64)
     for position in np.flatnonzero(numbers < 0)[:1]:

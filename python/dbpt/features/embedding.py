@@ -16,7 +16,8 @@ from dbpt.data.features import MAX_FAILURES, StoredFeatures
 from dbpt.environment import launched_rank, launched_size, progress_bar
 from dbpt.errors import InputError, NotFinite, in_digits
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import FileRows, look_up_files, shard_name
+from dbpt.features.cache_files import shard_name
+from dbpt.features.cache_keys import FileRows, look_up_files
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
 from dbpt.features.measurement_cache import MeasuredRows, MeasurementCache
 from dbpt.storage.locks import OwnedLock

@@ -16,7 +16,7 @@ import numpy as np
 
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError, one_line
-from dbpt.features import cache_files
+from dbpt.features import cache_files, cache_keys
 from dbpt.features.cache import CLAIMS, FeatureCache, lock_files, own_files, size_of
 from dbpt.storage.files import TEXTS, StoredArrays, file_sha256, is_missing, reason_of, system_errors
 from dbpt.storage.locks import OwnedLock
@@ -171,7 +171,7 @@ def _folders(cache_dir: str | Path) -> list[Path]:
     if is_missing(cache_dir := Path(cache_dir)):
         return []
     with system_errors(f"{cache_dir}: cannot be read", "choose another cache folder"):
-        folders = sorted(path for path in cache_dir.iterdir() if cache_files.FOLDER_NAME.fullmatch(path.name))
+        folders = sorted(path for path in cache_dir.iterdir() if cache_keys.FOLDER_NAME.fullmatch(path.name))
         return [path for path in folders if path.is_dir() and not path.is_symlink()]
 
 
@@ -195,7 +195,7 @@ def _problems(folder: Path) -> Iterator[str]:
     if cache is None or cache.manifest is None:
         yield from [cache.problem] if cache else ()
         return
-    if folder.name != cache_files.folder_name(cache.manifest.encoder, cache.manifest.root):
+    if folder.name != cache_keys.folder_name(cache.manifest.encoder, cache.manifest.root):
         misnamed = f"{folder}: its name is not the digest of encoder and root"
         yield f"{misnamed}; delete it; its images are then {cache.manifest.verb} again"
     for entry in progress_bar(f"verifying {folder.name[:8]}", "shard", cache.manifest.shards):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import MEASUREMENTS, FileRows, shard_name
+from dbpt.features.cache_files import MEASUREMENTS, shard_name
+from dbpt.features.cache_keys import FileRows
 from dbpt.features.images import Look
 from dbpt.features.measurements import NUMBERS, TEXTS, measure
 

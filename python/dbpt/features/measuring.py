@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.environment import progress_bar
-from dbpt.features.cache_files import FileRows, look_up_files, shard_name
+from dbpt.features.cache_files import shard_name
+from dbpt.features.cache_keys import FileRows, look_up_files
 from dbpt.features.embedding import REACHED, UNREACHED, outcome_of, shard_rows
 from dbpt.features.images import decoding_threads, pillow_warnings, read_image
 from dbpt.features.measurement_cache import BETWEEN, MeasuredRows, MeasurementCache

@@ -20,7 +20,7 @@ from dbpt.features.measurements import NUMBERS, TEXTS
 from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
-from dbpt.report.verdicts import SUBJECTS
+from dbpt.report.audit_sentences import SUBJECTS
 
 
 def _explained_too(others: int) -> str:

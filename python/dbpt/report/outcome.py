@@ -1,15 +1,15 @@
 """The verdict on a run or a comparison, in sentences: how biased it was before, and what training changed."""
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dbpt.evaluation import Group
+from dbpt.evaluation.audit import are_apart
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
+from dbpt.report.audit_sentences import distrust
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import Row, Summary
 from dbpt.report.text import capitalize_first, coded_in_words, in_words
-from dbpt.report.verdicts import distrust
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
@@ -40,7 +40,7 @@ def outcome_of(summary: Summary) -> Outcome:
     needs_source = metrics.group_kind == "pseudo" and provenance != "clusters"
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if metrics.dataset.has_attributes else "class"
-    effect = _effect(*_change(before, chosen), chosen, is_biased, group)
+    effect = _effect(_change(before, chosen), chosen, is_biased, group)
     return effect._replace(sentence=f"{bias} {effect.sentence}{doubts}")
 
 
@@ -67,21 +67,21 @@ def _bias(row: Row, source: str) -> tuple[str, bool]:
     right = in_words(worst.accuracy)
     if not worst.attribute:
         return f"{capitalize_first(method)} gets {right} right in its worst class, {worst.class_name}.", False
-    if (best.low or 0.0) > (worst.high or 1.0):
+    if are_apart(worst, best):
         both = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
         return f"Of the class “{worst.class_name}”, {method} gets {both}{source}.", True
     return f"{capitalize_first(method)} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
-def _effect(change: float, is_clear: bool, after: Row, was_biased: bool, group: str) -> Outcome:
-    """Return what training changed: the `_change` of worst-group accuracy in points, and whether it is clear."""
-    worst = after.worst
+def _effect(change: float, after: Row, was_biased: bool, group: str) -> Outcome:
+    """Return what training changed; ``change`` is that of worst-group accuracy in points."""
+    worst, difference = after.worst, after.record.difference
     assert worst is not None
     how = f"{'using' if after.record.alpha == 0 else 'training with'} {after.title}"
     training, right = capitalize_first(how), f"{in_words(worst.accuracy)} right"
     if not change:
         return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
-    if not is_clear:
+    if difference is None or not difference.is_clear:
         now = f"After {how} the worst {group} is {_name(worst)} with {right}"
         return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
@@ -96,8 +96,8 @@ def _name(group: Group) -> str:
     return group_name(group.class_name, group.attribute).replace(" · ", "\u00a0·\u00a0")
 
 
-def _change(before: Row, after: Row) -> tuple[float, bool]:
-    """Return by how many points worst-group accuracy changed, and whether the interval of the change is beyond 0."""
+def _change(before: Row, after: Row) -> float:
+    """Return by how many points worst-group accuracy changed."""
     assert before.worst_group_accuracy is not None
     assert after.worst_group_accuracy is not None
     difference = after.record.difference
@@ -105,8 +105,7 @@ def _change(before: Row, after: Row) -> tuple[float, bool]:
     change = round(round(100 * after.worst_group_accuracy, 1) - round(100 * before.worst_group_accuracy, 1), 1)
     if difference is not None and not all(difference.seeds == row.seeds for row in (before, after)):
         change = round(100 * (difference.figures["worst_group_accuracy"].mean or 0.0), 1)  # over the seeds of both
-    images = None if difference is None else difference.over_images
-    return change, images is not None and _excludes_zero(images)
+    return change
 
 
 def alone(row: Row) -> str:
@@ -123,10 +122,7 @@ def leads_of(summary: Summary) -> list[Section | str]:
     before, chosen, leads = summary.reference, summary.chosen, list[Section | str]()
     if before is None or before.worst is None or chosen.worst is None:
         return [alone(chosen)]
-    change, is_clear = _change(before, chosen)
-    difference, repeats = chosen.record.difference, None
-    if difference is not None and (worst := difference.figures.get("worst_group_accuracy")) is not None:
-        repeats = worst.over_repeats
+    difference = chosen.record.difference
     leads.append(
         section(
             "change",
@@ -135,10 +131,8 @@ def leads_of(summary: Summary) -> list[Section | str]:
             zero_shot=summary.zero_shot,
             what=figure_name(summary.metrics),
             average=average_name(summary.metrics),
-            change=change,
-            is_clear=is_clear,
-            difference=difference and difference.over_images,
-            disagreeing=None if repeats is None or _excludes_zero(repeats) else repeats,
+            change=_change(before, chosen),
+            difference=difference,
             others="training images" if summary.metrics.draws else "seeds",
         )
     )
@@ -166,7 +160,3 @@ def figure_name(metrics: Metrics) -> str:
 def average_name(metrics: Metrics) -> str:
     """Return the name of the average in sentences: the adjusted one can differ much from the plain one."""
     return "adjusted average" if metrics.average == "adjusted" else "average"
-
-
-def _excludes_zero(interval: Sequence[float]) -> bool:
-    return interval[0] > 0 or interval[1] < 0

@@ -15,6 +15,7 @@ from dbpt.groups import group_name
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.heads.base import group_templates
 from dbpt.report import sections
+from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.notes import (
     average_note,
@@ -34,7 +35,6 @@ from dbpt.report.sections import Section, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary
 from dbpt.report.tables import confusion_counts
 from dbpt.report.text import count_of, guesser, sentence, whose_guesses
-from dbpt.report.verdicts import after_doubts
 from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.study import Study
 

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt.data.tables import csv_text
-from dbpt.evaluation.results import FIGURES, FigureDifference, Metrics
+from dbpt.evaluation.differences import FigureDifference
+from dbpt.evaluation.results import FIGURES, Metrics
 from dbpt.report import text
 from dbpt.report.notes import heading, is_varied, notes
 from dbpt.report.summary import AVERAGES, Row, Summary, group_size

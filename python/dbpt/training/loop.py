@@ -1,22 +1,27 @@
-"""The training loop on cached features, its optimizer and schedule."""
+"""The training loop on cached features, the rows of its epochs, its optimizer and schedule."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt._core import GroupIndex, GroupStream, Stream
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
-from dbpt.training import draws, judging
-from dbpt.training.draws import LiveImages
+from dbpt.training import checkpoints, judging
+from dbpt.training.live_images import LiveImages
 from dbpt.training.ranks import ALONE, Ranks
+
+if TYPE_CHECKING:
+    from dbpt.sampling import GroupSampler, WeightedSampler
 
 SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one core
 
@@ -65,12 +70,12 @@ def train(
     run = _Run(head, objective, training, validation, settings, live, ranks, checkpoint_path is not None)
     identity, writer, path = "", None, checkpoint_path
     if path is not None:
-        identity = draws.training_fingerprint(fingerprint, training, validation, settings)
-        if saved := ranks.from_first(lambda: draws.load_checkpoint(path, identity)):
+        identity = checkpoints.training_fingerprint(fingerprint, training, validation, settings)
+        if saved := ranks.from_first(lambda: checkpoints.load_checkpoint(path, identity)):
             run.restore(saved)
             next_epoch = None if run.is_finished else len(run.history) + 1
-            run.peak_rates = draws.lowered_rates(run.peak_rates, settings.peak_lr, next_epoch, path)
-        writer = draws.CheckpointWriter(path)
+            run.peak_rates = checkpoints.lowered_rates(run.peak_rates, settings.peak_lr, next_epoch, path)
+        writer = checkpoints.CheckpointWriter(path)
     try:
         on_start(run.history)
         while not run.is_finished:
@@ -180,7 +185,7 @@ class _Run:
 
     def _train_epoch(self, check: judging.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
         """Return the mean loss; ``drawn_G`` counts the draws of each group."""
-        drawn = draws.draws_of_epoch(self.objective, self.settings.seed, len(self.history))
+        drawn = draws_of_epoch(self.objective, self.settings.seed, len(self.history))
         batch_size = self.settings.batch_size or len(drawn)
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(drawn), batch_size):
@@ -263,15 +268,17 @@ class _Run:
             self.best_state = self._head_state()
         return figures
 
-    def checkpoint(self, fingerprint: str) -> draws.Checkpoint:
+    def checkpoint(self, fingerprint: str) -> checkpoints.Checkpoint:
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
         tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
-        progress = draws.LoopState(self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates)
-        return draws.Checkpoint(fingerprint, tensors, progress)
+        progress = checkpoints.LoopState(
+            self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates
+        )
+        return checkpoints.Checkpoint(fingerprint, tensors, progress)
 
-    def restore(self, saved: draws.Checkpoint) -> None:
+    def restore(self, saved: checkpoints.Checkpoint) -> None:
         device, progress = self.labels.device, saved.progress
         self.head.load_state_dict(saved.part("head"))
         self.best_state = {name: value.to(device) for name, value in saved.part("best").items()}
@@ -285,6 +292,24 @@ class _Run:
 def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
     """Return a list for JSON; NaN becomes None."""
     return None if values is None else [None if math.isnan(value) else float(value) for value in values]
+
+
+def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> "Stream | GroupSampler | WeightedSampler":
+    """Return the rows of ``epoch`` (from 0), a pure function of the seed, the epoch and the objective's state.
+
+    A new sampler in each epoch gives the same draws as one that is kept, since these depend only on its weights, the
+    seed and the epoch.
+    """
+    if objective.apply == "sampling" and (sampler := objective.sampler(seed)) is not None:
+        sampler.set_epoch(epoch)
+        return sampler
+    part = np.zeros(len(objective.training.labels), dtype=np.int64)
+    if (subset := objective.subset(seed)) is not None:
+        # The stream has one group, 0. Rows of group -1 are never drawn.
+        part -= 1
+        part[subset] = 0
+    index = GroupIndex(part, 1)
+    return GroupStream(index, index.counts, seed, epoch)
 
 
 WARMUP_LR = 1e-5

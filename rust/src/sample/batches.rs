@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::composition::Composition;
+use super::batch_composition::Composition;
 use super::owners::check;
 use super::permutation::{Length, Rounds, reorder};
 use super::rows::{Draws, Epoch};

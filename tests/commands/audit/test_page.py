@@ -14,8 +14,8 @@ from matplotlib import pyplot
 
 from dbpt.commands.audit.result import Audit, render_audit
 from dbpt.evaluation.audit import AuditedFactor, NextStep, Search, Verdict
+from dbpt.report.audit_sentences import LOOK_FIRST
 from dbpt.report.pictures import Mistake
-from dbpt.report.verdicts import LOOK_FIRST
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "cat", "night", "dog", 0.125)

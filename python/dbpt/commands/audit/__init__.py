@@ -18,18 +18,18 @@ from dbpt.data.tables import csv_of_columns
 from dbpt.evaluation import GroupMetrics, gap_interval
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
+from dbpt.evaluation.audit_verdict import association, audited_factors, verdict_of_factors
 from dbpt.evaluation.of_study import metrics_of
 from dbpt.evaluation.subject import Subject, figures_of_subject, opened_subject
-from dbpt.evaluation.verdicts import association, audited_factors, verdict_of_factors
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.grouping import Grouping
+from dbpt.report.audit_sentences import with_sentences
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import advice_of
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
 from dbpt.report.tables import confusion_counts, csv_of_lines
 from dbpt.report.text import setting_texts
-from dbpt.report.verdicts import with_sentences
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings

@@ -18,13 +18,13 @@ from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import AuditFigures, Verdict
 from dbpt.groups import group_name
 from dbpt.report import sections, text
+from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
 from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Mistake
 from dbpt.report.sections import section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES
 from dbpt.report.tables import Shown
 from dbpt.report.text import in_words, sentence
-from dbpt.report.verdicts import after_doubts
 
 if TYPE_CHECKING:
     import pandas

@@ -10,10 +10,10 @@ from made_up_guesses import factor_guesses
 from made_up_results import worded
 
 from dbpt.evaluation import explained_errors, group_metrics
-from dbpt.evaluation.verdicts import named_difference, verdict_of
+from dbpt.evaluation.audit_verdict import named_difference, verdict_of
 from dbpt.guesses.doubts import CrossValidated
+from dbpt.report.audit_sentences import LOOK_FIRST, Evidence, most_confused, with_words
 from dbpt.report.text import p_text
-from dbpt.report.verdicts import LOOK_FIRST, Evidence, most_confused, with_words
 
 CLASSES, ATTRIBUTES = ["cat", "dog", "fox", "owl", "pig"], ["day", "night"]
 
