@@ -82,9 +82,7 @@ def families_of(
         captions: a column or a file of captions; None for a column of `CAPTION_COLUMNS`, if there is one.
     """
     if captions is not None and "captions" not in search:
-        raise InputError(
-            f"--captions {captions}: --search {' '.join(search)} leaves captions out; add them to it"
-        )
+        raise InputError(f"--captions {captions}: --search {' '.join(search)} leaves captions out; add them to it")
     dataset, config = subject.dataset, subject.config
     words = embed_families(subject.embedded.backbone, read_catalogue(catalogue)) if "words" in search else []
     columns, fitted, labels = dataset.other_columns, dataset.rows_to_fit, dataset.labels
