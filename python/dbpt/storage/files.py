@@ -318,6 +318,9 @@ class StoredArrays:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_tensors(self.folder / f"{key}.safetensors", {"values": array}, {"key": key}, version=VERSION)
+            # Of a process that was killed; one that writes the same at this moment can do without its own.
+            for leftover in self.folder.glob(f".{key}.safetensors.*.tmp"):
+                leftover.unlink()
         except (InputError, OSError) as error:
             logger.debug(f"not kept: {error}")
 
