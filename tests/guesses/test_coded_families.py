@@ -264,7 +264,7 @@ def test_pairs_have_the_combinations_that_occur():
     a = CodedFamily("column", "camera", ("x", "y"), np.array([0, 1, -1, 0, 1, 0] * 50))
     b = CodedFamily("caption", "dog", ("without dog", "dog"), np.array([0, 1, 1, -1, 1, 1] * 50))
     pair = code_pair(a, b, np.arange(300))
-    assert (pair.source, pair.name) == ("pair", "camera, dog")
+    assert (pair.source, pair.name) == ("pair", "camera × dog")
     assert pair.values == ("x, without dog", "x, dog", "y, dog")
     assert pair.codes[:6].tolist() == [0, 2, -1, -1, 2, 1]
     b.codes[5:296:6] = -1

@@ -198,9 +198,10 @@ def test_figures_are_shares_within_their_intervals(strata):
             assert 0 <= figure.low <= figure.value <= figure.high <= 1
     present = [accuracy.value for accuracy in found.accuracy if accuracy.value is not None]
     assert found.worst_group_accuracy.value == min(present)
-    # a group without images in some draws has bounds from the others, so that the bounds of several can't be compared
+    # a group without images in some draws has bounds from the others, so that the bounds of several can't be compared;
+    # and groups that only some draws have can be worse than the one with labels
     if len(present) == 1:
-        assert found.worst_group_accuracy.low == next(a.low for a in found.accuracy if a.low is not None)
+        assert found.worst_group_accuracy.low <= next(a.low for a in found.accuracy if a.low is not None)
 
 
 @pytest.mark.parametrize("labelled", [5, 10, 16])
