@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution
 from dbpt.clip import Backbone
 from dbpt.data import StoredFeatures, Words
+from dbpt.environment import progress_bar
 from dbpt.evaluation.audit import Source
 from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
@@ -147,7 +148,7 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     guessed = list[GuessedFamily]()
     words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
     other_words, other_words_beyond = sample.logits(words_WD), sample.logits(words_WD @ projection_DD)
-    for family in families:
+    for family in progress_bar("guessing", "family", families):
         projected = replace(
             family,
             weights=family.weights @ projection_DD,

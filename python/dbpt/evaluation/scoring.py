@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.environment import progress_bar
 from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
 from dbpt.evaluation.audit import Source
 from dbpt.evaluation.families import Guessed, GuessedFamily, Images
@@ -56,11 +57,12 @@ def score_families(
         with fewer names.
     """
     permutations = max(PERMUTATIONS, PERMUTATIONS_OF_FAMILY * (len(guessed) + MOST_PAIRS * pairs))
-    errors = [_errors(of.guessed, images, right, permutations) for of in guessed]
+    errors = [_errors(of.guessed, images, right, permutations) for of in progress_bar("testing", "family", guessed)]
     if pairs:
         found = _pairs(guessed, errors, images)
         guessed = [*guessed, *found]
-        errors += [_errors_of_pair(of, images, right, permutations) for of in found]
+        bar = progress_bar("testing", "pair", found)
+        errors += [_errors_of_pair(of, images, right, permutations) for of in bar]
     are_pairs = [bool(of.of_pair) for of in guessed]
     explained = _explained([of.guessed for of in guessed], errors, are_pairs, images, right)
     errors_beyond = [_errors(of.beyond, images, right, permutations) for of in guessed]
