@@ -26,8 +26,8 @@ from sklearn.linear_model import LogisticRegression
 
 from dbpt.commands.discover.families import families_of
 from dbpt.data import SPLITS
+from dbpt.evaluation.ranking import score_families
 from dbpt.evaluation.score import Score
-from dbpt.evaluation.scoring import score_families
 from dbpt.evaluation.subject import Subject, subject_of
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import DISCOVER_SETTINGS

@@ -30,8 +30,8 @@ from dbpt.evaluation.association import explained_errors
 from dbpt.evaluation.families import Images, guess_families
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.evaluation.predictions import probe_predictions
+from dbpt.evaluation.ranking import score_families
 from dbpt.evaluation.score import LARGEST_Q, SMALLEST_DIFFERENCE, Score
-from dbpt.evaluation.scoring import score_families
 from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import open_dataset

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dbpt.evaluation.families import GuessedFamily, Images
+from dbpt.evaluation.ranking import likeness, score_families
 from dbpt.evaluation.score import LARGEST_Q, Score
-from dbpt.evaluation.scoring import likeness, score_families
 from dbpt.guesses.coded_families import CodedFamily
 
 N = 2000

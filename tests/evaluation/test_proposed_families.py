@@ -14,8 +14,8 @@ from dbpt.data.words import Words
 from dbpt.evaluation import explained_errors
 from dbpt.evaluation.families import Images, guess_families, halves
 from dbpt.evaluation.intervals import largest_difference
+from dbpt.evaluation.ranking import false_discovery, likeness, score_families
 from dbpt.evaluation.score import SMALLEST_DIFFERENCE, Explained, Rule, Score
-from dbpt.evaluation.scoring import false_discovery, likeness, score_families
 from dbpt.guesses.catalogue import Family, embed_families, without_classes
 
 N, DIRECTIONS = 800, 16
