@@ -186,6 +186,7 @@ def main() -> int:
     only = parser.parse_args().only
     chosen = [mutant for mutant in MUTANTS if only in mutant[0] or only in mutant[3]]
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "python")}
+    sys.path.insert(0, str(ROOT / "python"))  # else an editable install elsewhere would be broken in nothing
     for library in ("torch", "open_clip", "sklearn.linear_model", "matplotlib.figure"):
         __import__(library)
     failing = {tests for tests in {mutant[3] for mutant in chosen} if ends(tests)}
