@@ -280,9 +280,9 @@ def _tested(
     The p-value stays valid: below the limit it is that of the many, which don't know of the few.
     """
     test = partial(explained_errors, right, labels, codes, num_classes=num_classes, num_attributes=num_codes)
-    few = test(permutations=FEW_PERMUTATIONS, seed=seed, bootstraps=bootstraps)
+    few = test(permutations=FEW_PERMUTATIONS, seed=seed, bootstraps=0)
     if few.p_value is None or few.p_value > LARGEST_Q:
-        return few
+        return test(permutations=FEW_PERMUTATIONS, seed=seed, bootstraps=bootstraps) if bootstraps else few
     return test(permutations=permutations, seed=seed + 1, bootstraps=bootstraps)
 
 
