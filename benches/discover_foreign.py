@@ -24,11 +24,12 @@ import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from dbpt.commands.discover.families import families_of
+from dbpt.commands.discover.families import SEARCHED, families_of
 from dbpt.data import SPLITS
 from dbpt.evaluation.ranking import score_families
 from dbpt.evaluation.score import Score
 from dbpt.evaluation.subject import Subject, subject_of
+from dbpt.guesses.catalogue import read_catalogue
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import DISCOVER_SETTINGS
 
@@ -67,7 +68,7 @@ def drawn(settings: dict[str, Any], draws: int, *, is_demo: bool) -> Iterator[tu
     data, true = read.pop("data"), ("attributes", "factors")
     given = {name: value for name, value in read.items() if name in DISCOVER_SETTINGS or name in true}
     subject = subject_of("zero-shot", data, given, "all", None, other_columns=True, measure=True)
-    dataset, families = subject.dataset, families_of(subject, ("words", "columns", "pixels", "captions"), None, None)
+    dataset, families = subject.dataset, families_of(subject, SEARCHED, read_catalogue(), None)
     pixels = np.stack([small(dataset.root / path) for path in dataset.paths])
     training = np.flatnonzero(dataset.splits == SPLITS.index("train"))
     shown = np.flatnonzero(dataset.splits == SPLITS.index("test") if is_demo else dataset.splits > 0)

@@ -314,6 +314,7 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(found, tmp_path):
         ({"search": "columns"}, "--search columns: .*no column without a role"),
         ({"search": "captions"}, "--search captions: .* search words too"),
         ({"search": ["words", "pixel"]}, "--search: 'pixel' is none of .*pixels"),
+        ({"search": "pixels", "catalogue": "none.toml"}, "--catalogue none.toml: --search pixels leaves words out"),
         ({"search": "pixels", "captions": "tags.csv"}, "--captions tags.csv: --search pixels leaves captions out"),
     ],
 )

@@ -105,8 +105,10 @@ def discover(
         InputError: for wrong settings, data, predictions or a wrong catalogue, and if ``out`` can't be used.
     """
     searched = parse_search(search)
-    if "words" in searched:
-        read_catalogue(catalogue)  # refuses a wrong one before the long part
+    for option, value, source in (("catalogue", catalogue, "words"), ("captions", captions, "captions")):
+        if value is not None and source not in searched:
+            raise InputError(f"--{option} {value}: --search {' '.join(searched)} leaves {source} out; add them to it")
+    words = read_catalogue(catalogue) if "words" in searched else ()
     why = "dbpt discover looks for the attribute, and trains no prompt"
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(
@@ -120,7 +122,7 @@ def discover(
         measure="pixels" in searched,
         **of,
     ) as subject:
-        families = families_of(subject, searched, catalogue, captions)
+        families = families_of(subject, searched, words, captions)
         images = families.images(subject.audited)
         tried, shown = count_of(len(families), "family", "families"), count_of(len(images.labels), "image")
         logger.info(f"{tried} of attributes, and pairs of them, on {shown}")

@@ -15,7 +15,7 @@ from dbpt.errors import InputError, nearest
 from dbpt.evaluation.families import GuessedFamily, Images, guess_families
 from dbpt.evaluation.findings import images_to_search
 from dbpt.evaluation.subject import Subject
-from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
+from dbpt.guesses.catalogue import EmbeddedFamily, Family, embed_families
 from dbpt.guesses.cell_codes import are_numbers
 from dbpt.guesses.coded_families import CodedFamily, code_captions, code_columns
 from dbpt.study.coded import measured_columns
@@ -71,20 +71,18 @@ def parse_search(search: str | Iterable[str] | None) -> tuple[Searched, ...]:
 
 
 def families_of(
-    subject: Subject, search: Sequence[Searched], catalogue: str | Path | None, captions: str | Path | None
+    subject: Subject, search: Sequence[Searched], catalogue: Sequence[Family], captions: str | Path | None
 ) -> Families:
     """Return the families of the data of ``subject``.
 
     Args:
         subject: whose errors are searched.
         search: what to search, of `SEARCHED`.
-        catalogue: a file of families of words, or None for the package's.
+        catalogue: the families of words; none if they aren't searched.
         captions: a column or a file of captions; None for a column of `CAPTION_COLUMNS`, if there is one.
     """
-    if captions is not None and "captions" not in search:
-        raise InputError(f"--captions {captions}: --search {' '.join(search)} leaves captions out; add them to it")
     dataset, config = subject.dataset, subject.config
-    words = embed_families(subject.embedded.backbone, read_catalogue(catalogue)) if "words" in search else []
+    words = embed_families(subject.embedded.backbone, catalogue) if catalogue else []
     columns, fitted, labels = dataset.other_columns, dataset.rows_to_fit, dataset.labels
     own = next((name for name in CAPTION_COLUMNS if name in columns.cells), None) if captions is None else captions
     coded, left_out, numbers = list[CodedFamily](), list[LeftOut](), dict[str, NDArray[np.float32]]()
