@@ -218,6 +218,23 @@ def test_no_command_checks_images_whose_predictions_may_be_missing_or_that_are_a
     assert "First audit other images" in render_discovery(figures, None)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_finding_holds_elsewhere_only_if_the_same_group_is_worse(demo, tmp_path, same):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.data.demo.SPLIT_SIZES", (20, 150, 150))
+        dbpt.write_demo("demo-waterbirds", tmp_path / "data")
+    data, random = dbpt.load_dataset("waterbirds", root=tmp_path / "data"), np.random.default_rng(0)
+    worse = data.attributes == np.where((data.splits == 1) & (not same), 0, 1)
+    wrong = random.uniform(size=len(data)) < np.where(worse, 0.6, 0.05)
+    cells = zip(data.paths, np.where(wrong, 1 - data.labels, data.labels).tolist(), strict=True)
+    table = tmp_path / "mine.csv"
+    table.write_text("path,prediction\n" + "".join(f"{path},{label}\n" for path, label in cells))
+    found = dbpt.discover("waterbirds", **demo | {"root": str(tmp_path / "data")}, predictions=table, split="test")
+    (ground,) = found.figures.distinct
+    assert ground.name == "ground" and ground.confirmation.split == "val" and ground.confirmation.p_value < 0.01
+    assert ground.confirmation.holds == same and ("This holds" in found.verdict) == same
+
+
 def test_true_attributes_change_nothing(tiny):
     rows, found = tiny.rows(), [dbpt.discover(tiny.table, split="all", **tiny.backbone).figures.families]
     shuffled = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
