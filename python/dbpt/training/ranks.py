@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,7 +52,7 @@ class Ranks:
     def gather(self, own: torch.Tensor, total: int) -> torch.Tensor:
         """Return (total,) from the `part` (P,) of each rank: the same bits on all, with a gradient for the own part.
 
-        So a loss of gathered values equals that of one process, and `sum_gradients` gives its gradient.
+        So a loss of gathered values equals that of one process, and `sum` gives its gradient.
         """
         if self.count == 1:
             return own
@@ -64,16 +64,15 @@ class Ranks:
         whole[self.part(total)] = own
         return whole
 
-    def sum_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Replace the gradient of each parameter by its sum over the ranks, in one all-reduce."""
+    def sum(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace the values of each tensor by their sum over the ranks, in one all-reduce."""
         if self.count == 1:
             return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
         with reaching():
             dist.all_reduce(flat)
-        for gradient, total in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
-            gradient.copy_(total.view_as(gradient))
+        for tensor, total in zip(tensors, torch.split(flat, [one.numel() for one in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
 
     def copy_first(self, tensors: Iterable[torch.Tensor]) -> None:
         """Copy the values of ``tensors`` from rank 0 to all ranks."""
