@@ -1,6 +1,6 @@
 """Time and memory of `dbpt fit` and `dbpt audit` on a file of features, and of an epoch against plain torch.
 
-    python benches/fit_at_scale.py [--rows 1000000] [--folder /tmp/somewhere] [--only fit audit epoch] [OPTION OF dbpt ...]
+    python benches/fit_at_scale.py [--rows 1000000] [--folder /tmp/somewhere] [--only fit audit] [OPTION ...]
 
 Rows in four planted groups: text directions of class and attribute plus noise, (N, 512) float16 in a ``.npy`` file, and
 a tiny CLIP with random weights. `dbpt fit` trains the linear head for 20 epochs with ``--prompts class``, ERM and dbpt.

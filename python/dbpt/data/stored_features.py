@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +13,8 @@ from numpy.typing import NDArray
 from dbpt.errors import InputError, in_digits
 from dbpt.storage.row_files import CopiedRows, Rows, RowsInMemory
 
-BLOCK_ROWS = 8_192
-CHUNK_ROWS = 1_024
-"""Rows that are converted at once: they and the result stay in the processor's cache."""
+BLOCK_ROWS = 4_096
+"""Rows that are converted and computed with while they are in the processor's cache."""
 KEPT_BYTES = 1 << 27
 """Features that are smaller as float32 are held in memory."""
 MOST_BYTES = 1 << 33
@@ -107,43 +107,58 @@ class StoredFeatures:
             raise InputError(f"{purpose}: {problem}; the most is {MOST_BYTES >> 30} GiB, so give fewer rows")
         return self[:]
 
-    def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-        """Read ``rows`` (n,) into ``out`` (n, D)."""
-        for start in range(0, len(rows), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            self._read_chunk(rows[chunk], out[chunk])
-
-    def _read_chunk(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-        stored = self._rows[rows]
-        if (np.diff(stored) < 0).any():  # read in the order of the files
+    def fetch(self, rows: NDArray[np.int64]) -> "Fetched":
+        """Read ``rows`` (n,) as they are stored, in the order of the files."""
+        stored, order = self._rows[rows], None
+        if (np.diff(stored) < 0).any():
             order = np.argsort(stored, kind="stable")
-            ordered = np.empty_like(out)
-            self._read_chunk(rows[order], ordered)
-            out[order] = ordered
-            return
-        nowhere = int(np.searchsorted(stored, 0))
-        out[:nowhere] = 0
-        number = int(np.searchsorted(self._ends, stored[nowhere], side="right")) if nowhere < len(stored) else 0
-        begin = nowhere
+            stored = stored[order]
+        begin = int(np.searchsorted(stored, 0))
+        number = int(np.searchsorted(self._ends, stored[begin], side="right")) if begin < len(stored) else 0
+        pieces = []
         while begin < len(stored):
             part, end_of_part = self._parts[number], int(self._ends[number])
             end = int(np.searchsorted(stored, end_of_part))
             if end > begin:
-                _read_as_float32(part, stored[begin:end] - (end_of_part - part.shape[0]), out[begin:end])
+                raw = np.empty((end - begin, self.shape[1]), part.dtype)
+                part.read(stored[begin:end] - (end_of_part - part.shape[0]), raw)
+                pieces.append((slice(begin, end), raw))
             begin, number = end, number + 1
-        if self._lengths is not None:
-            out /= self._lengths[rows, None]
+        return Fetched(pieces, order, None if self._lengths is None else self._lengths[rows])
+
+    def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Read ``rows`` (n,) into ``out`` (n, D)."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            chunk = slice(start, start + BLOCK_ROWS)
+            self.fetch(rows[chunk]).convert(out[chunk])
 
 
-def _read_as_float32(part: Rows, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-    if part.dtype == out.dtype:
-        part.read(rows, out)
-        return
-    import torch  # converts float16 ten times as fast as NumPy
+@dataclass(frozen=True)
+class Fetched:
+    """Rows as they are stored: ``pieces`` in the order of the files, and the ``order`` (n,) of the rows if it differs.
 
-    raw = np.empty(out.shape, part.dtype)
-    part.read(rows, raw)
-    torch.from_numpy(out).copy_(torch.from_numpy(raw))  # a float64 beyond float32 becomes infinite
+    ``lengths`` (n,) are in the order of the rows; None if nothing is to be divided.
+    """
+
+    pieces: list[tuple[slice, NDArray[Any]]]
+    order: NDArray[np.int64] | None
+    lengths: NDArray[np.float32] | None
+
+    def convert(self, out: NDArray[np.float32]) -> None:
+        """Write the features (n, D); those without a row are 0."""
+        ordered = out if self.order is None else np.empty_like(out)
+        ordered[: self.pieces[0][0].start if self.pieces else len(out)] = 0
+        for place, raw in self.pieces:
+            if raw.dtype == out.dtype:
+                ordered[place] = raw
+            else:
+                import torch  # converts float16 ten times as fast as NumPy
+
+                torch.from_numpy(ordered[place]).copy_(torch.from_numpy(raw))  # a float64 may become infinite
+        if self.order is not None:
+            out[self.order] = ordered
+        if self.lengths is not None:
+            out /= self.lengths[:, None]
 
 
 Features = NDArray[np.float32] | StoredFeatures
@@ -170,14 +185,14 @@ def read_blocks(
 ) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Yield the features of each block of ``rows`` (n,), by default all, with the positions of the block.
 
-    A thread reads the next block of stored features meanwhile, into one of two buffers, so the array (b, D) of a block
-    is overwritten as soon as the next is asked for.
+    A thread fetches the next block of stored features meanwhile. The array (b, D) of a block is overwritten when the
+    next is asked for.
 
     Args:
         features: (N, D).
         rows: those to read, in this order.
         size: rows of a block, by default `BLOCK_ROWS`.
-        make: makes the two buffers.
+        make: makes the array.
     """
     number, size = len(features) if rows is None else len(rows), size or BLOCK_ROWS
     blocks = [slice(start, min(start + size, number)) for start in range(0, number, size)]
@@ -185,25 +200,24 @@ def read_blocks(
         for block in blocks:
             yield block, features[block if rows is None else rows[block]]
         return
-    buffers = [make((min(size, number), features.shape[1])) for _ in blocks[:2]]
+    array = make((min(size, number), features.shape[1]))
 
-    def read(place: int) -> NDArray[np.float32]:
-        block = blocks[place]
-        into = buffers[place % 2][: block.stop - block.start]
-        features.read(np.arange(block.start, block.stop) if rows is None else rows[block], into)
-        return into
+    def fetch(block: slice) -> Fetched:
+        return features.fetch(np.arange(block.start, block.stop) if rows is None else rows[block])
 
-    if len(blocks) < 2 or features.is_in_memory:
-        for place, block in enumerate(blocks):
-            yield block, read(place)
-        return
+    for block, fetched in zip(blocks, (map if features.is_in_memory else _fetched_ahead)(fetch, blocks), strict=True):
+        fetched.convert(array[: block.stop - block.start])
+        yield block, array[: block.stop - block.start]
+
+
+def _fetched_ahead(fetch: Callable[[slice], Fetched], blocks: Sequence[slice]) -> Iterator[Fetched]:
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(read, 0)
-        for place, block in enumerate(blocks):
-            found = ahead.result()
-            if place + 1 < len(blocks):
-                ahead = pool.submit(read, place + 1)
-            yield block, found
+        ahead = [pool.submit(fetch, block) for block in blocks[:1]]
+        for block in blocks[1:]:
+            fetched = ahead.pop().result()
+            ahead.append(pool.submit(fetch, block))
+            yield fetched
+        yield from (last.result() for last in ahead)
 
 
 def map_blocks(

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
+from dbpt.data.stored_features import BLOCK_ROWS
 from dbpt.heads import Head
 from dbpt.objectives import Objective
 from dbpt.training.ranks import Ranks
 
-BLOCK_ROWS = 2_048
-"""Rows of a block of a large batch: they stay in the cache of a processor for the backward pass."""
 LARGE_BATCH = 8_192
 """Rows of the largest batch that is one block."""
 

@@ -12,15 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.data.stored_features import Features
+from dbpt.data.stored_features import BLOCK_ROWS, Features
 from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
 from dbpt.objectives import Objective
 from dbpt.objectives.base import EXCLUDED, class_logits
 from dbpt.storage.typed_json import Count, Share
-
-ROWS_A_PASS = 1 << 12  # limits memory
 
 
 @torch.no_grad()
@@ -45,7 +43,7 @@ def judge(
     """
     frozen = head.frozen() if isinstance(head, Head) else head
     correct, p_true, begin = [labels.new_zeros(0, dtype=torch.bool)], [labels.new_zeros(0, dtype=torch.float32)], 0
-    parts = torch.split(features, ROWS_A_PASS) if isinstance(features, torch.Tensor) else features
+    parts = torch.split(features, BLOCK_ROWS) if isinstance(features, torch.Tensor) else features
     for part in parts:
         labels_of_part = labels[begin : begin + len(part)]
         begin += len(part)

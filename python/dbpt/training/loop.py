@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream, Stream
-from dbpt.data.stored_features import stored
+from dbpt.data.stored_features import BLOCK_ROWS, stored
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
 from dbpt.training import checkpoints, judging
 from dbpt.training.device_features import DeviceFeatures
-from dbpt.training.gradients import BLOCK_ROWS, LARGE_BATCH, Batch, Gradients
+from dbpt.training.gradients import LARGE_BATCH, Batch, Gradients
 from dbpt.training.live_images import LiveImages
 from dbpt.training.ranks import ALONE, Ranks
 
@@ -237,7 +237,7 @@ class _Run:
         """Return `judging.judge` of all N rows, of which each rank judges a part."""
         own = self.ranks.part(len(labels))
         kinds, rows = self.objective.training, None if self.ranks.count == 1 else np.arange(own.start, own.stop)
-        blocks = features.blocks(rows, judging.ROWS_A_PASS)
+        blocks = features.blocks(rows, BLOCK_ROWS)
         correct, p_true = judging.judge(self.head, blocks, labels[own], kinds.num_classes, kinds.impossible)
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
