@@ -59,7 +59,7 @@ def alike(monkeypatch):
     def ones(_backbone, features, *_, rows=None):
         return np.ones((len(features if rows is None else rows), 2), np.float32)
 
-    monkeypatch.setattr("dbpt.study.study.zero_shot_logits", ones)
+    monkeypatch.setattr("dbpt.clip.zero_shot_logits", ones)
 
 
 @pytest.mark.parametrize(
