@@ -1,8 +1,7 @@
 """Charts by matplotlib: horizontal bars with intervals, and curves over epochs with labels at their ends.
 
 A `Chart` is a figure whose points are the pixels of a page. Pages show it as SVG with the reader's font and the colours
-of the style sheet; files have the colours of light pages. Drawing takes most of the time of a small run, so the SVG of
-a page and of its file come from one drawing.
+of the style sheet; files have the colours of light pages. Drawing is slow: a page and its file share that of the SVG.
 """
 
 import io
@@ -11,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from math import nan
 from pathlib import Path
@@ -134,10 +134,8 @@ def show(chart: Chart | None) -> "Axes":
     """
     if chart is None:
         raise InputError("there is nothing to plot: no group has an accuracy")
-    from matplotlib import pyplot
-
     # pyplot shows only figures that it has made.
-    pyplot.figure(FigureClass=lambda **_: chart.figure)  # type: ignore[arg-type]
+    plots("pyplot").figure(FigureClass=lambda **_: chart.figure)
     return chart.axes
 
 
@@ -221,15 +219,13 @@ def bar_chart(groups: Sequence[BarGroup], description: str, legend: Legend = ())
 
 def _bars(axes: "Axes", bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
     """Draw each bar at its y, with few artists: matplotlib takes a millisecond for each."""
-    whiskers, dots = list[tuple[float, float]](), list[tuple[float, float]]()
+    whiskers, dots, rectangle = list[tuple[float, float]](), list[tuple[float, float]](), plots("patches").Rectangle
     for y, group, bar in bars:
         if bar.value is None or bar.low is None or bar.high is None:
             continue
         interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
         # Even a bar of 0 is visible.
-        patch = plots().patches.Rectangle(
-            (0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0
-        )
+        patch = rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
         patch.set_gid(clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
         axes.add_patch(patch)
         whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]  # a line breaks at nan
@@ -275,13 +271,13 @@ def line_chart(
         axes, on_page = new_axes(description, (), height, (44, 26, CURVE_LABELS, 38))
         axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
         axes.grid(visible=False, axis="x")
-        numbers = plots().ticker.MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
+        numbers = plots("ticker").MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
         axes.set_xticks([epochs[0], *(number for number in numbers if epochs[0] < number <= epochs[-1])])
         axes.annotate("epoch", (1, 0), (0, -32), "axes fraction", "offset points", ha="right", **NOTE)
         ticks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
         if scale == "relative":
             shown = [0.8, 1.2, *(value for line in lines for _, value in line.points if value is not None)]
-            ticks = plots().ticker.MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(min(shown), max(shown))
+            ticks = plots("ticker").MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(min(shown), max(shown))
         factor = 100 if scale == "percent" else 1
         axes.set(ylim=(ticks[0], ticks[-1]), yticks=ticks, yticklabels=[f"{factor * tick:g}" for tick in ticks])
         if best is not None:
@@ -338,14 +334,14 @@ def new_axes(description: str, legend: Legend, height: float, margins: Box, wide
     lines, width = _in_lines(legend), wide + 14
     above = 46.0 + 20 * len(lines)
     whole = above + top + height + bottom
-    figure = plots().figure.Figure((width / 72, whole / 72))
+    figure = plots("figure").Figure((width / 72, whole / 72))
     axes = figure.add_axes((left / width, bottom / whole, (wide - left - right) / width, height / whole))
     caption = figure.text(14 / width, 1 - 22 / whole, clean(shorten(description, int((width - 42) / LETTER))))
     caption.set(gid=clean(HOVER + description), zorder=0.5)  # before the legend
     for row, entries in enumerate(lines):
         for x, color, name in entries:
             y = whole - 46 - 20 * row
-            box = plots().patches.Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
+            box = plots("patches").Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
             figure.add_artist(box).set_transform(figure.transFigure)
             figure.text((x + 18) / width, y / whole, clean(shorten(name, BAR_LETTERS)))
     return axes, (0.0, above, wide, whole - above)
@@ -378,18 +374,15 @@ def clean(text: str) -> str:
     return NOT_XML.sub("\ufffd", re.sub(r"\s", " ", text))
 
 
-def plots() -> Any:
-    """Return matplotlib, which nothing but drawing needs."""
-    import matplotlib.figure
-    import matplotlib.style
-
-    return matplotlib
+def plots(part: str) -> Any:
+    """Return a module of matplotlib, which nothing but drawing needs."""
+    return import_module(f"matplotlib.{part}")
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw as `LOOKS` says, whatever the user's own style."""
-    with plots().style.context(["default", LOOKS]), catch_warnings():
+    with plots("style").context(["default", LOOKS]), catch_warnings():
         filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         yield
 
