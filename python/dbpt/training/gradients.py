@@ -30,10 +30,15 @@ class Batch:
         """Whether it is divided into blocks."""
         return len(self) > LARGE_BATCH
 
+    @property
+    def block_rows(self) -> int:
+        """The number of rows of a block."""
+        return BLOCK_ROWS if self.is_large else max(len(self), 1)
+
     def blocks(self, part: slice) -> list[slice]:
         """Return the blocks of a rank's ``part`` of the batch."""
-        size = BLOCK_ROWS if self.is_large else max(len(self), 1)
-        return [slice(start, min(start + size, part.stop)) for start in range(part.start, part.stop, size)] or [part]
+        starts = range(part.start, part.stop, self.block_rows)
+        return [slice(start, min(start + self.block_rows, part.stop)) for start in starts] or [part]
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream, Stream
-from dbpt.data.stored_features import BLOCK_ROWS, stored
+from dbpt.data.stored_features import stored
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
-from dbpt.training import checkpoints, judging
+from dbpt.training import checkpoints, gradients, judging
 from dbpt.training.device_features import DeviceFeatures
-from dbpt.training.gradients import LARGE_BATCH, Batch, Gradients
 from dbpt.training.live_images import LiveImages
 from dbpt.training.ranks import ALONE, Ranks
 
@@ -195,7 +194,7 @@ class _Run:
         batch_size = self.settings.batch_size or len(drawn)
         losses = torch.zeros((), device=self.labels.device)
 
-        def observe(per_sample_loss: torch.Tensor, batch: Batch) -> None:
+        def observe(per_sample_loss: torch.Tensor, batch: gradients.Batch) -> None:
             try:
                 self.objective.observe(per_sample_loss, batch.groups, batch.labels)
             # The group weights refuse a loss that is too large, but divergence is the better message.
@@ -203,16 +202,16 @@ class _Run:
                 check.check_loss(per_sample_loss.max().item())
                 raise
 
-        gradients = Gradients(self.head, self.objective, self.ranks, observe)
+        step = gradients.Gradients(self.head, self.objective, self.ranks, observe)
         for begin in range(0, len(drawn), batch_size):
             indices = drawn.indices(begin, min(begin + batch_size, len(drawn)))
             if drawn_G is not None:
                 drawn_G += group_counts(self.training.groups[indices], len(drawn_G))
-            if len(indices) > LARGE_BATCH and self.live is None:
+            if len(indices) > gradients.LARGE_BATCH and self.live is None:
                 indices.sort()  # their order makes no difference, and a file is read in its own
             rows = torch.from_numpy(indices).to(self.labels.device)
-            batch = Batch(rows, self.labels[rows], self.groups[rows])
-            per_sample_loss, loss = gradients.set(batch, partial(self._read, batch, indices, begin))
+            batch = gradients.Batch(rows, self.labels[rows], self.groups[rows])
+            per_sample_loss, loss = step.set(batch, partial(self._read, batch, indices, begin))
             check.check_step(per_sample_loss, self.head.parameters())
             with check.checked_step():
                 self.optimizer.step()
@@ -220,7 +219,7 @@ class _Run:
         check.check_weights(self.head.parameters())
         return losses.item() / len(drawn)
 
-    def _read(self, batch: Batch, indices: NDArray[np.int64], first_draw: int) -> Iterator[torch.Tensor]:
+    def _read(self, batch: gradients.Batch, indices: NDArray[np.int64], first_draw: int) -> Iterator[torch.Tensor]:
         """Yield the features of each block of this rank's part of the training rows ``indices`` (B,)."""
         part, live = self.ranks.part(len(batch)), self.live
         if live is not None:
@@ -229,7 +228,7 @@ class _Run:
                 draw = partial(live.features, indices[block], epoch=epoch, first_draw=first_draw + block.start)
                 yield self.ranks.together(draw)
         elif batch.is_large:
-            yield from self.features.blocks(indices[part], BLOCK_ROWS)
+            yield from self.features.blocks(indices[part], batch.block_rows)
         else:
             yield self.features[indices[part]]
 
@@ -237,7 +236,7 @@ class _Run:
         """Return `judging.judge` of all N rows, of which each rank judges a part."""
         own = self.ranks.part(len(labels))
         kinds, rows = self.objective.training, None if self.ranks.count == 1 else np.arange(own.start, own.stop)
-        blocks = features.blocks(rows, BLOCK_ROWS)
+        blocks = features.blocks(rows, judging.BLOCK_ROWS)
         correct, p_true = judging.judge(self.head, blocks, labels[own], kinds.num_classes, kinds.impossible)
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
