@@ -1,12 +1,13 @@
 """Time and memory of `dbpt fit` and `dbpt audit` on a file of features, and of an epoch against plain torch.
 
-    python benches/fit_at_scale.py [--rows 1000000] [--folder /tmp/somewhere] [--only fit audit] [OPTION ...]
+    python benches/fit_at_scale.py [--rows 1000000] [--folder /tmp/somewhere] [--only fit audit epoch] [OPTION ...]
 
 Rows in four planted groups: text directions of class and attribute plus noise, (N, 512) float16 in a ``.npy`` file, and
 a tiny CLIP with random weights. `dbpt fit` trains the linear head for 20 epochs with ``--prompts class``, ERM and dbpt.
 Memory is `RssAnon`, sampled from outside every 20 ms, above that of an interpreter with torch: pages of the file that
-the system keeps don't count. The peers of an epoch are the loop that a researcher writes in torch, over the float32
-array in memory, and scikit-learn's ``SGDClassifier.partial_fit`` in blocks of the same rows.
+the system keeps don't count. The peers of an epoch, in one process and with one thread of torch, are the loop that a
+researcher writes, over the float32 array in memory, and scikit-learn's ``SGDClassifier.partial_fit`` in blocks of the
+file; both sides compute the gradient of one whole epoch of two classes.
 """
 
 import argparse
@@ -15,14 +16,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from audit_at_scale import TINY, directions, write_model
+from sklearn.linear_model import SGDClassifier
 
 from dbpt import load_backbone
 from dbpt.clip.backbone import zero_shot_weights
+from dbpt.data.features import open_rows
+from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
+from dbpt.heads.base import LinearHead
+from dbpt.objectives import TrainingGroups
+from dbpt.objectives.base import Erm
+from dbpt.training.device_features import DeviceFeatures
+from dbpt.training.gradients import Batch, Gradients
+from dbpt.training.ranks import ALONE
 
 BLOCK = 65_536
 SHARES = (0.38, 0.02, 0.06, 0.54)
@@ -83,6 +94,55 @@ def run(command: list[str]) -> tuple[float, float, float]:
     return time.perf_counter() - begun, used.ru_utime + used.ru_stime, peak
 
 
+def epochs(features: Path, rows: int) -> None:
+    """Print the time and memory of an epoch by dbpt and by its peers."""
+    torch.set_num_threads(1)
+    labels = np.random.default_rng(0).integers(0, 2, rows)
+    groups, everyone = 2 * labels, np.arange(rows)
+    stored = StoredFeatures([open_rows(features)], everyone, 512, lengths=np.ones(rows, np.float32))
+    head = LinearHead(torch.randn(2, 512), logit_scale=1.0)
+    batch = Batch(torch.from_numpy(everyone), torch.from_numpy(labels), torch.from_numpy(groups))
+    read = DeviceFeatures(stored, torch.device("cpu"))
+    step = Gradients(head, Erm(TrainingGroups(groups, labels, 2, 4)), ALONE, lambda losses, batch: None)
+
+    def ours() -> None:
+        step.set(batch, lambda: read.blocks(everyone, batch.block_rows))
+
+    def sgd() -> None:
+        mapped, classifier = np.load(features, mmap_mode="r"), SGDClassifier(loss="log_loss")
+        for start in range(0, rows, BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            classifier.partial_fit(mapped[block].astype(np.float32), labels[block], classes=[0, 1])
+
+    before, least = anonymous_mb(os.getpid()), {}
+    for name, run_epoch in (("dbpt", ours), ("SGDClassifier", sgd)):
+        least[name] = timed(run_epoch)
+        print(f"epoch by {name}: {least[name]:.2f} s, {anonymous_mb(os.getpid()) - before:.0f} MB", flush=True)
+    features_ND = torch.from_numpy(stored[:])
+    weights, bias = torch.randn(2, 512, requires_grad=True), torch.zeros(2, requires_grad=True)
+
+    def plain() -> None:
+        weights.grad = bias.grad = None
+        torch.nn.functional.cross_entropy(features_ND @ weights.T + bias, batch.labels).backward()
+
+    seconds = timed(plain)
+    print(
+        f"epoch by torch: {seconds:.2f} s, {anonymous_mb(os.getpid()) - before:.0f} MB; dbpt takes "
+        f"{least['dbpt'] / seconds:.2f} times as long, SGDClassifier {least['SGDClassifier'] / least['dbpt']:.1f} "
+        "times as long as dbpt"
+    )
+
+
+def timed(work: Callable[[], None]) -> float:
+    """Return the shortest time of five."""
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
+
+
 def main() -> None:
     """Print a line for each command."""
     parser = argparse.ArgumentParser()
@@ -106,6 +166,8 @@ def main() -> None:
                 f"{peak - least:.0f} MB above {least:.0f} MB",
                 flush=True,
             )
+    if "epoch" in given.only:
+        epochs(features, given.rows)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def test_several_parts_read_as_one_array(lengths, kinds, picks, gap, block, tmp_
         for number, (length, kind) in enumerate(zip(lengths, kinds, strict=False))
     ]
     makers = [
-        lambda array: write(folder / f"{len(os.listdir(folder))}.bin", array),
+        lambda array: write(folder / f"{len(list(folder.iterdir()))}.bin", array),
         RowsInMemory,
         lambda array: CopiedRows(folder, [array[:1], array[1:]]),
     ]
