@@ -1,5 +1,7 @@
 """Commands that train nothing read features in blocks: their memory doesn't grow by a matrix of all features."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,8 @@ def test_they_index_as_an_array_does(tiny, tiny_backbone):
         (stored[5:9], whole[5:9]),
         (stored.take(ROWS)[1:3], whole[ROWS][1:3]),
         (np.asarray(stored), whole),
+        # as the ranks of a training get them
+        (pickle.loads(pickle.dumps(stored.take(ROWS).for_other_processes()))[:], whole[ROWS]),
     ):
         np.testing.assert_array_equal(found, expected)
 
@@ -62,18 +66,18 @@ def many(tiny_backbone, tmp_path_factory):
 @pytest.fixture
 def read_at_once(monkeypatch):
     """The number of rows of each read of features."""
-    sizes, read = [], StoredFeatures.read
+    sizes, fetch = [], StoredFeatures.fetch
     for name in ("data.stored_features", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.families.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.families.ROWS_OF_SAMPLE", BLOCK)
     monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", BLOCK)
 
-    def counted(features, rows, out):
-        read(features, rows, out)
+    def counted(features, rows):
         sizes.append(len(rows))
+        return fetch(features, rows)
 
-    monkeypatch.setattr(StoredFeatures, "read", counted)
+    monkeypatch.setattr(StoredFeatures, "fetch", counted)
     return sizes
 
 

@@ -17,7 +17,7 @@ BLOCK_ROWS = 4_096
 """Rows that are converted and computed with while they are in the processor's cache."""
 KEPT_BYTES = 1 << 27
 """Features that are smaller as float32 are held in memory."""
-MOST_BYTES = 1 << 33
+MOST_BYTES = 1 << 32
 """What needs all features at once refuses more than this."""
 
 
