@@ -1,6 +1,6 @@
 """Time and memory of `dbpt fit` and `dbpt audit` on a file of features, and of an epoch against plain torch.
 
-    python benches/fit_at_scale.py [--rows 1000000] [--folder /tmp/somewhere] [--only fit audit epoch] [OPTION ...]
+    python benches/fit_at_scale.py [--rows 1000000] [--folder /tmp/somewhere] [--only fit audit compare epoch] [OPTION]
 
 Rows in four planted groups: text directions of class and attribute plus noise, (N, 512) float16 in a ``.npy`` file, and
 a tiny CLIP with random weights. `dbpt fit` trains the linear head for 20 epochs with ``--prompts class``, ERM and dbpt.
@@ -37,6 +37,11 @@ from dbpt.training.ranks import ALONE
 
 BLOCK = 65_536
 SHARES = (0.38, 0.02, 0.06, 0.54)
+COMPARED = [
+    "--methods",
+    *["erm", "class-balanced", "balanced", "dbpt", "groupdro", "jtt", "afr", "subg", "suby", "zero-shot"],
+]
+COMPARED += ["--resample", "20", "--epochs", "20"]
 WORDS = ["--attributes", "land=land|land background", "water=water|water background"]
 
 
@@ -70,13 +75,14 @@ def write_rows(folder: Path, model: list[str], rows: int) -> tuple[Path, Path]:
 
 
 def anonymous_mb(pid: int) -> float:
+    """Return the anonymous memory of a process and its children."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) / 1024
+        status = Path(f"/proc/{pid}/status").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (FileNotFoundError, ProcessLookupError):
-        pass
-    return 0.0
+        return 0.0
+    own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
+    return own / 1024 + sum(anonymous_mb(int(child)) for child in children)
 
 
 def run(command: list[str]) -> tuple[float, float, float]:
@@ -164,6 +170,17 @@ def main() -> None:
             print(
                 f"dbpt {verb}, {given.rows} rows: {seconds:.1f} s, {used:.1f} s of processors' time, "
                 f"{peak - least:.0f} MB above {least:.0f} MB",
+                flush=True,
+            )
+    if "compare" in given.only:
+        peaks = []
+        for jobs in ("1", "2"):
+            command = ["-m", "dbpt", "compare", str(table), "--out", str(folder / "compare"), *model, *common, *WORDS]
+            seconds, used, peak = run([*command, "--heads", "linear", *COMPARED, "--jobs", jobs, *options])
+            peaks.append(peak)
+            print(
+                f"dbpt compare --jobs {jobs}, {given.rows} rows: {seconds:.1f} s, {used:.1f} s of processors' time, "
+                f"{peak:.0f} MB in all its processes, {peak / peaks[0]:.2f} times those of one job",
                 flush=True,
             )
     if "epoch" in given.only:
