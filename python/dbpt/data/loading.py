@@ -355,7 +355,10 @@ def save_table(dataset: Dataset, cache: Path) -> Path:
 
     Reading it with the words of ``dataset`` gives the same labels, attributes and splits.
     """
-    columns = {"path": dataset.paths, "label": [dataset.class_names[code] for code in dataset.labels.tolist()]}
+    columns: dict[str, Sequence[str]] = {
+        "path": dataset.paths,
+        "label": [dataset.class_names[code] for code in dataset.labels.tolist()],
+    }
     if dataset.splits.any():  # else all are of split train, which a reader notes where it is not written
         columns["split"] = [SPLITS[code] for code in dataset.splits.tolist()]
     for factor, codes in zip(dataset.words.factors, dataset.known_factors, strict=bool(dataset.known_factors)):
@@ -366,7 +369,7 @@ def save_table(dataset: Dataset, cache: Path) -> Path:
         columns["attribute"] = [names[code] for code in dataset.attributes.tolist()]
     roles = {*tabular.ROLES, *(factor.name for factor in dataset.words.factors)}
     for name, cells in dataset.other_columns.cells.items():
-        columns[f"{RESERVED}{name}" if name in roles else name] = cells.tolist()
+        columns[f"{RESERVED}{name}" if name in roles else name] = cells
     text = io.StringIO(newline="")
     csv.writer(text).writerows([columns, *zip(*columns.values(), strict=True)])
     digest = hashlib.sha256(text.getvalue().encode()).hexdigest()[:32]
