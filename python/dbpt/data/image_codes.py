@@ -23,9 +23,10 @@ from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
-from dbpt.data.tables import READERS, rows_by_path, unmarked
+from dbpt.data.tables import READERS, rows_by_path
 from dbpt.data.texts import Texts
 from dbpt.data.words import Vocabulary
+from dbpt.data.writing import unmarked
 from dbpt.errors import InputError, in_digits, plain_number
 from dbpt.storage.files import check_readable, open_npy
 

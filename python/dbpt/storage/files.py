@@ -136,7 +136,9 @@ def check_output(
             raise InputError(f"{option} {path}: is {what} that this command reads; choose another {way}")
 
 
-def write_atomically(path: Path, content: bytes | str | Iterable[str], *, overwrite: bool = True) -> None:
+def write_atomically(
+    path: Path, content: bytes | str | Iterable[str] | Iterable[bytes], *, overwrite: bool = True
+) -> None:
     """Write to a temporary file in the same folder, fsync, rename. Text becomes UTF-8; file names keep their bytes.
 
     ``content`` may come in parts, so that it is never in memory as a whole.

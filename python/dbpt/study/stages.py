@@ -15,7 +15,8 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset, check_precomputed_file
 from dbpt.data.dataset import check_classes, hold_out
-from dbpt.data.tables import Column
+from dbpt.data.texts import Texts
+from dbpt.data.writing import Column
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
@@ -159,11 +160,11 @@ def image_columns(
     guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
-    attributes: list[str] | None = None,
+    attributes: Texts | None = None,
     predictions: NDArray[np.int64] | None = None,
     probabilities: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, Column]:
-    """Return the columns of a table of images, by name: text as lists, numbers as arrays.
+    """Return the columns of a table of images, by name: text as `Texts`, numbers as arrays.
 
     They are ``path``, ``label``, ``split``, ``prediction``, ``attribute``, ``pseudo_attribute``, its ``confidence`` and
     ``doubts``, ``group`` (the number y * A + a of label and pseudo attribute), and a probability ``p_CLASS`` for each
@@ -182,12 +183,12 @@ def image_columns(
     rows = np.arange(len(dataset)) if rows is None else rows
     classes = dataset.class_names
     columns: dict[str, Column] = {
-        "path": [dataset.paths[row] for row in rows.tolist()],
-        "label": [classes[label] for label in dataset.labels[rows].tolist()],
-        "split": [SPLITS[split] for split in dataset.splits[rows].tolist()],
+        "path": Texts.of(dataset.paths).take(rows),
+        "label": Texts.coded(classes, dataset.labels[rows]),
+        "split": Texts.coded(SPLITS, dataset.splits[rows]),
     }
     if predictions is not None:
-        columns["prediction"] = [classes[label] for label in predictions.tolist()]
+        columns["prediction"] = Texts.coded(classes, predictions)
     if attributes is not None:
         columns["attribute"] = attributes
     grouping, of_rows = Grouping.guessed(dataset, pseudo), pseudo.take(rows)
@@ -209,7 +210,7 @@ def image_columns(
 
 
 def _columns(
-    name: str, named: list[str], confidence: NDArray[np.float32] | None, doubts: list[str] | None
+    name: str, named: Texts, confidence: NDArray[np.float32] | None, doubts: list[str] | None
 ) -> dict[str, Column]:
     """Return the columns of one attribute, whose value in each of n rows is ``named``, with its confidence (n,)."""
     assert confidence is not None

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.tables import Column, read_columns, unmarked
+from dbpt.data.tables import read_columns
+from dbpt.data.writing import Column, unmarked
 from dbpt.errors import InputError, in_digits, nearest
 from dbpt.evaluation import worst_group_difference_interval
 from dbpt.evaluation.audit import AuditFigures
