@@ -182,7 +182,7 @@ class TextBuilder:
         joined = "".join(texts)
         data = joined.encode("utf-8", "surrogatepass")
         lengths = map(len, texts if len(data) == len(joined) else (t.encode("utf-8", "surrogatepass") for t in texts))
-        self._ends.append(np.fromiter(lengths, np.int64, len(texts)).cumsum() + self._ends[-1][-1])
+        self._ends.append(np.fromiter(lengths, np.int64, len(texts)).cumsum() + self._data.tell())
         self._data.write(data)
         self._num_stored += len(texts)
 
