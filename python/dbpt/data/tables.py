@@ -33,6 +33,7 @@ MAX_BYTES = 1 << 32
 SEPARATORS = ",;\t"  # of a .csv; spreadsheets write semicolons where the comma is the decimal point
 NAMED_SEPARATOR = re.compile(r"\"?sep=(.)\"?(?=[\r\n])", re.IGNORECASE)
 """Excel's first line, which names the separator."""
+ROWS_AT_ONCE = 512  # few enough that Python's search for reference cycles doesn't see them
 BATCH_ROWS = 1 << 17
 CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
 OTHER_TYPES = ("is_date", "is_timestamp", "is_time", "is_decimal")  # of columns without a role
@@ -177,16 +178,23 @@ def read_columns(
         positions = tabular.positions_of(f"{path} line {first_line}", header, required, optional, hint)
         beside = others.positions(header)
         builders = {name: TextBuilder() for name in positions}
-        while block := list(islice(rows, BLOCK_ROWS)):
-            numbers, fields = zip(*block, strict=True)
-            lines.extend(numbers)
+        while block := _noted(islice(rows, ROWS_AT_ONCE), lines):
             for name, builder in builders.items():
-                builder.add(list(map(itemgetter(positions[name]), fields)))
-            others.add({name: map(itemgetter(position), fields) for name, position in beside.items()}, len(block))
+                builder.add(list(map(itemgetter(positions[name]), block)))
+            others.add({name: map(itemgetter(position), block) for name, position in beside.items()}, len(block))
     if not lines:
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
     values = {name: builder.texts() for name, builder in builders.items()}
     return tabular.Columns(path, np.asarray(lines), values, others=others.columns())
+
+
+def _noted(rows: Iterable[tuple[int, list[str]]], lines: "array[int]") -> list[list[str]]:
+    """Return the fields of the rows, and append their lines to ``lines``."""
+    block = list[list[str]]()
+    for line, fields in rows:
+        lines.append(line)
+        block.append(fields)
+    return block
 
 
 def _read_jsonl(

@@ -126,6 +126,15 @@ class Texts(Sequence[str]):
             return [part.decode("utf-8", "surrogatepass") for part in parts]
 
 
+def joined(texts: Sequence[str], separator: str) -> bytearray:
+    """Return the texts as UTF-8 with a separator between them; names of files keep their bytes."""
+    data = bytearray()
+    for start in range(0, len(texts), BLOCK_ROWS):
+        block = separator.join(texts[start : start + BLOCK_ROWS])
+        data += f"{separator if start else ''}{block}".encode("utf-8", "surrogateescape")
+    return data
+
+
 class RowNames(Texts):
     """The names "row 1", "row 2", ... of rows that no one has named. Nothing is stored."""
 
@@ -137,12 +146,20 @@ class RowNames(Texts):
         return [f"row {code + 1}" for code in codes.tolist()]
 
 
+class _Codes(dict[str, int]):
+    """The code of each text; a new text gets the next one."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = code = len(self)
+        return code
+
+
 class TextBuilder:
     """Collects the texts of rows, some rows at a time."""
 
     def __init__(self) -> None:
         self._data, self._ends, self._codes = io.BytesIO(), [np.zeros(1, np.int64)], list[NDArray[np.int32]]()
-        self._code_of: dict[str, int] | None = {}
+        self._code_of: _Codes | None = _Codes()
         self._waiting = list[str]()
         self._num_rows = self._num_stored = 0
 
@@ -170,7 +187,7 @@ class TextBuilder:
             self._store(texts)
         else:
             code_of, before = self._code_of, len(self._code_of)
-            stored = np.fromiter((code_of.setdefault(text, len(code_of)) for text in texts), np.int32, len(texts))
+            stored = np.fromiter(map(code_of.__getitem__, texts), np.int32, len(texts))
             if len(code_of) > before:
                 self._store(list(islice(code_of, before, None)))
             if len(code_of) > MOST_CODED:

@@ -163,7 +163,7 @@ class Grouping:
         """Return the (G,) number of ``rows``, by default all, in each group."""
         return group_counts(self.groups if rows is None else self.groups[rows], self.num_groups)
 
-    def names_of_rows(self, rows: NDArray[np.int64]) -> Texts:
+    def names_of_rows(self, rows: NDArray[np.int64] | slice) -> Texts:
         """Return the (n,) attributes of ``rows`` by name; "" where unknown."""
         return Texts.coded([attribute for _, attribute in self.pairs], self.groups[rows])
 

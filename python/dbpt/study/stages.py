@@ -180,27 +180,27 @@ def image_columns(
         predictions: (n,) predicted classes of ``rows``, as indices.
         probabilities: (n, C) of the classes.
     """
-    rows = np.arange(len(dataset)) if rows is None else rows
+    of_rows, taken = (pseudo, slice(None)) if rows is None else (pseudo.take(rows), rows)
     classes = dataset.class_names
     columns: dict[str, Column] = {
-        "path": Texts.of(dataset.paths).take(rows),
-        "label": Texts.coded(classes, dataset.labels[rows]),
-        "split": Texts.coded(SPLITS, dataset.splits[rows]),
+        "path": Texts.of(dataset.paths).take(taken),
+        "label": Texts.coded(classes, dataset.labels[taken]),
+        "split": Texts.coded(SPLITS, dataset.splits[taken]),
     }
     if predictions is not None:
         columns["prediction"] = Texts.coded(classes, predictions)
     if attributes is not None:
         columns["attribute"] = attributes
-    grouping, of_rows = Grouping.guessed(dataset, pseudo), pseudo.take(rows)
+    grouping = Grouping.guessed(dataset, pseudo)
     if grouping.provenance != "none":
         judged = guesses.factors if guesses is not None and guesses.is_judged else []
         doubts = [str(doubt) for judged_part in judged for doubt in judged_part.doubts] if judged else None
-        columns |= _columns("", grouping.names_of_rows(rows), of_rows.confidence, doubts)
+        columns |= _columns("", grouping.names_of_rows(taken), of_rows.confidence, doubts)
         for number, factor in enumerate(of_rows.factors if of_rows.factors[1:] else ()):
             part = grouping.alone(number)
             doubts = [doubt.sentence for doubt in judged[number].doubts] if judged else None
-            columns |= _columns(part.factors[0].name, part.names_of_rows(rows), factor.confidence, doubts)
-        columns["group"] = grouping.groups[rows]
+            columns |= _columns(part.factors[0].name, part.names_of_rows(taken), factor.confidence, doubts)
+        columns["group"] = grouping.groups[taken]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
         columns |= {

@@ -22,6 +22,7 @@ from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
+from dbpt.data.texts import joined
 from dbpt.data.writing import csv_text, write_table
 from dbpt.evaluation.of_study import metrics_of_study
 from dbpt.evaluation.repeats import with_rows
@@ -289,7 +290,7 @@ def _write_pseudo_attributes(out: Path, study: Study) -> None:
         "posterior": pseudo.posterior,
         "confidence": pseudo.confidence,
         "splits": study.splits.astype(np.int8),
-        "paths": np.frombuffer("\0".join(dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
+        "paths": np.frombuffer(joined(dataset.paths, "\0"), np.uint8),
     }
     metadata = {"attributes": json.dumps(names), "paths": "UTF-8, separated by NUL"}
     write_tensors(out / "pseudo_attributes.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
