@@ -13,7 +13,7 @@ from documentation import ROOT
 
 import dbpt
 
-SLOW = "{'torch', 'open_clip', 'torchvision', 'timm', 'datasets', 'pandas', 'matplotlib'}"
+SLOW = "{'torch', 'open_clip', 'torchvision', 'timm', 'datasets', 'pandas', 'matplotlib', 'sklearn', 'huggingface_hub'}"
 
 
 def loaded_after(statements: str) -> str:

@@ -13,6 +13,8 @@ Names are looked up on first use, so ``import dbpt`` does not import torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dbpt.lazy import on_first_use
+
 if TYPE_CHECKING:
     from dbpt import data as data
     from dbpt import evaluation as evaluation
@@ -95,20 +97,14 @@ _HOMES = {
     "sampling": ["GroupBatchSampler", "GroupSampler", "WeightedSampler"],
     "settings.config": ["FitConfig"],
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_value_of = on_first_use("dbpt", _HOMES)
 _ROOMS = ["data", "evaluation", "groups", "heads", "objectives", "sampling"]
 
-__all__ = [*_HOME, *_ROOMS]
+__all__ = [name for names in _HOMES.values() for name in names] + _ROOMS
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"dbpt.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'dbpt' has no attribute {name!r}")
-    value = getattr(import_module(f"dbpt.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return import_module(f"dbpt.{name}") if name in _ROOMS else _value_of(name)
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ import dbpt.data.demo
 from dbpt.errors import InputError
 from dbpt.training import checkpoints
 from dbpt.training.live_images import LiveImages
-from dbpt.training.ranks import joined_ranks
+from dbpt.training.process_group import joined_ranks
 
 LINEAR = ("--head", "linear", "--no-baselines")
 

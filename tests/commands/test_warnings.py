@@ -55,11 +55,8 @@ def table_with_faults(tiny, name: str, *, kept_attributes: int, splits: tuple[st
 @pytest.fixture
 def alike(monkeypatch):
     """Let all images be alike to the pseudo attributes."""
-
-    def ones(_backbone, features, *_, rows=None):
-        return np.ones((len(features if rows is None else rows), 2), np.float32)
-
-    monkeypatch.setattr("dbpt.study.study.zero_shot_logits", ones)
+    ones = property(lambda self: np.ones((len(self.dataset), 2), np.float32))
+    monkeypatch.setattr("dbpt.study.study.Embedded.logits", ones)
 
 
 @pytest.mark.parametrize(

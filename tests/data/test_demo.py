@@ -1,6 +1,7 @@
 """The demo data sets: the real layouts, the promised counts, equal bytes from an equal seed, nothing half-written."""
 
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,18 @@ def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
     assert images == {key: value for key, value in second.items() if key.endswith(".jpg")}
     assert not set(images.values()) & set(other_seed.values())
     assert len(set(images.values())) == len(images)
+
+
+@pytest.mark.parametrize("command", [sys.executable, "/no/such/python", "/bin/false"])
+def test_processes_draw_the_same_bytes_and_what_they_lack_is_drawn_here(tmp_path, monkeypatch, command):
+    alone, works = files_in(small("demo-waterbirds", tmp_path / "alone")), command == sys.executable
+    drawn, draw = [], layouts.draw_pictures
+    monkeypatch.setattr(layouts, "LEAST_PICTURES", 4)
+    monkeypatch.setattr(layouts, "available_cpus", lambda: 3)
+    monkeypatch.setattr(layouts, "draw_pictures", lambda *arguments: drawn.append(draw(*arguments)))
+    monkeypatch.setattr("sys.executable", command)
+    assert files_in(small("demo-waterbirds", tmp_path / "together")) == alone
+    assert len(drawn) == (0 if works else sum(SIZES))
 
 
 @pytest.mark.parametrize(

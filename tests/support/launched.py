@@ -49,7 +49,7 @@ def forking() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("needs fork")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dbpt.commands.fit", "pytest"])
+    context.set_forkserver_preload(["dbpt.commands.fit", "dbpt.commands.methods", "pytest"])
     return context
 
 

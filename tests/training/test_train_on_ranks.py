@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from toy_training import RUNS, SETTINGS, run
 
 from dbpt.training import Trained
-from dbpt.training.ranks import joined_ranks
+from dbpt.training.process_group import joined_ranks
 
 FEW_STEPS = replace(SETTINGS, batch_size=46, epochs=3)
 CHOICES = [

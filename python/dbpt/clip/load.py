@@ -22,6 +22,7 @@ from dbpt.clip.backbone import (
     check_image_precision,
     image_precision_of,
 )
+from dbpt.clip.named_files import check_weights_file, tokenizer_file
 from dbpt.errors import InputError, foreign_errors
 from dbpt.storage.files import file_sha256, reason_of, system_errors
 
@@ -170,7 +171,7 @@ def _local(spec: dict[str, Any], *, is_stored: bool) -> torch.nn.Module:
     config, weights, name = spec["config"], spec["weights"], spec["model"]
     if weights["kind"] == "file":
         path = Path(weights["path"])
-        models.check_weights_file(path)
+        check_weights_file(path)
         size = path.stat().st_size
         with specs.text_tower(config, only_cache=is_stored):
             # 1 to 8 bytes for each parameter; the header and what isn't read have up to 64 MiB
@@ -228,7 +229,7 @@ def _settle_digest(entry: dict[str, Any], digest: str, named: str) -> None:
 def _tokenizer(spec: dict[str, Any]) -> specs.Tokenizer:
     entry = spec["tokenizer"]
     if entry["kind"] == "file":
-        file = specs.tokenizer_file(Path(entry["path"]))
+        file = tokenizer_file(Path(entry["path"]))
         _settle_digest(entry, _digest(file), entry["path"])
         return specs.FileTokenizer(file, spec["config"])
     return specs.model_tokenizer(spec["model"]) if entry["kind"] == "model" else specs.simple_tokenizer(spec["config"])

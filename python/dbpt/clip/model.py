@@ -21,12 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dbpt.errors import InputError, foreign_errors, nearest
-from dbpt.storage.files import open_regular, reason_of, system_errors
+from dbpt.storage.files import reason_of
 
 # Far above any real model. Larger values would need all memory or endless time.
 MOST_LAYERS, LARGEST_IMAGE, LARGEST_SIZE = 200, 1 << 12, 1 << 20
-PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar", ".npz", ".npy")
-_PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY", b"\x1f\x8b")
 
 
 def context_length(config: dict[str, Any]) -> int:
@@ -93,19 +91,6 @@ def _count(kind: type[torch.nn.Module], config: dict[str, Any]) -> int | None:
         if not isinstance(error, NotImplementedError) and not str(error).startswith("Tensor.item() "):
             raise
     return number
-
-
-def check_weights_file(path: Path) -> None:
-    """Refuse a file that can't be read, or that could run code when it is opened."""
-    with system_errors(f"{path}: cannot read the weights file"), open_regular(path) as file:
-        magic = file.read(8)
-    if path.suffix.lower() in PICKLE_SUFFIXES or magic.startswith(_PICKLE_MAGIC):
-        raise InputError(
-            f"{path}: a pickled or zipped checkpoint, which can run code when it is opened, is not loaded; "
-            "save its state dict once with safetensors.torch.save_file and give the .safetensors file"
-        )
-    if path.suffix.lower() != ".safetensors":
-        raise InputError(f"{path}: weights must be a .safetensors file")
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

@@ -17,15 +17,13 @@ from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import get_clean_fn
 
 from dbpt.clip.model import (
-    PICKLE_SUFFIXES,
     check_preprocess,
-    check_weights_file,
     clean_preprocess,
     context_length,
     default_preprocess,
 )
+from dbpt.clip.named_files import check_weights_file, looks_like_path, tokenizer_file
 from dbpt.errors import InputError, first_few, foreign_errors, nearest, optional_module
-from dbpt.storage.files import check_readable
 from dbpt.storage.typed_json import read_json
 
 logger = logging.getLogger(__name__)
@@ -126,15 +124,6 @@ def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
         problem = f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}"
         raise InputError(f"{problem}; give its tokenizer.json, or the folder that holds it, with --tokenizer")
     return _clip_tokenizer(context_length=context_length(config))
-
-
-def tokenizer_file(path: Path) -> Path:
-    """Return `path`, or the tokenizer.json in the folder `path`."""
-    file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (Path.is_dir raises on long names)
-    check_readable(file, "tokenizer", "expected a tokenizer.json or its folder")
-    if file.stat().st_size > 1 << 28:
-        raise InputError(f"{file}: more than 256 MiB, too large for a tokenizer")
-    return file
 
 
 class FileTokenizer:
@@ -258,19 +247,13 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
         shown = first_few(tags, 4) or "none is published"
         raise InputError(f"model {given!r} needs --pretrained: a tag ({shown}), a .safetensors file, or 'random'")
     spec = {"model": name, "pretrained": str(pretrained), "tokenizer": {"kind": "model"}}
-    if pretrained == "random" or isinstance(pretrained, Path) or _looks_like_path(pretrained):
+    if pretrained == "random" or isinstance(pretrained, Path) or looks_like_path(pretrained):
         spec |= {"config": open_clip.get_model_config(name), "preprocess": _registered_preprocess(name)}
         return spec | {"weights": _random_or_file(pretrained)}
     if not open_clip.is_pretrained_cfg(name, pretrained):
         hint = f"published: {first_few(tags, 6) or 'none'}"
         raise InputError(f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; {hint}")
     return spec | {"weights": {"kind": "published"}}
-
-
-def _looks_like_path(pretrained: str) -> bool:
-    """Return whether `pretrained` means a local file; open_clip's tags have no dots or slashes."""
-    suffix = Path(pretrained).suffix.lower()
-    return "/" in pretrained or "\\" in pretrained or suffix == ".safetensors" or suffix in PICKLE_SUFFIXES
 
 
 def _registered_preprocess(name: str) -> dict[str, Any]:

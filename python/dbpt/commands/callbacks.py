@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt import training
 from dbpt.commands.result import Result
 from dbpt.errors import InputError, foreign_error, optional_module
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import varied_in_words
 from dbpt.storage.files import system_errors, write_atomically
-from dbpt.training import EpochRecord
 
 logger = logging.getLogger(__name__)
 
@@ -121,11 +121,11 @@ class Watch:
                     f"--report-to {type(tracker).__name__.lower()}: could not be closed ({foreign_error(failure)})"
                 )
 
-    def restored(self, row: str, records: Sequence[EpochRecord]) -> None:
+    def restored(self, row: str, records: Sequence["training.EpochRecord"]) -> None:
         """Note the epochs that the checkpoint of ``row`` has."""
         self._write([history_line(row, record) for record in records])
 
-    def epoch(self, row: str, record: EpochRecord) -> None:
+    def epoch(self, row: str, record: "training.EpochRecord") -> None:
         """Write a new epoch of ``row`` and tell it the callbacks."""
         self._write([history_line(row, record)])
         metrics = asdict(record)
@@ -171,7 +171,7 @@ class Watch:
 UNWATCHED = Watch()
 
 
-def history_line(row: str, record: EpochRecord, **more: bool) -> str:
+def history_line(row: str, record: "training.EpochRecord", **more: bool) -> str:
     """Return the line of an epoch in ``history.jsonl``."""
     return json.dumps({"row": row, **asdict(record), **more}) + "\n"
 

@@ -20,7 +20,9 @@ from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warni
 from dbpt.features.maintenance import nearest_cache
 from dbpt.settings.config import shows_settings
 from dbpt.settings.keywords import FitSettings
+from dbpt.study.checks import check_before_reading
 from dbpt.study.data import config_for, unchecked_dataset
+from dbpt.study.study import configured_backbone
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -75,16 +77,13 @@ def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
     Raises:
         InputError: if more images fail than ``max_failures``, and for wrong settings or data.
     """
-    from dbpt.study.checks import check_before_reading
-    from dbpt.study.study import configured_backbone
-
     config = config_for(data, settings)
     if config.embeddings is not None:
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
-    take_own_gpu(config.device)
     check_before_reading(config)
     dataset = unchecked_dataset(data, config)
     logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
+    take_own_gpu(config.device)
     backbone = configured_backbone(config)
     folder = config.cache_dir / "features"
     files = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)

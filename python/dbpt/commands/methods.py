@@ -22,7 +22,7 @@ from dbpt.evaluation.repeats import Evaluated
 from dbpt.evaluation.results import OnlyPrompts, Repeat, Row
 from dbpt.guesses.grouping import Use
 from dbpt.heads import HEADS, Head, HeadStart
-from dbpt.heads.base import class_prompts, group_prompts, group_texts
+from dbpt.heads.outputs import class_prompts, group_prompts, group_texts
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs

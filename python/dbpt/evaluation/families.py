@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt.cautions import Caution
-from dbpt.clip import Backbone
 from dbpt.data import StoredFeatures, Words
 from dbpt.environment import progress_bar
 from dbpt.evaluation.audit import Source
@@ -34,7 +34,7 @@ BLOCK = 1 << 14
 class Images:
     """The n images whose errors are to be explained: their ``features`` (n, D) and ``labels`` (n,)."""
 
-    backbone: Backbone
+    backbone: "clip.Backbone"
     features: NDArray[np.float32] | StoredFeatures
     labels: NDArray[np.int64]
     num_classes: int

@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt.cautions import Caution, caution
-from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.evaluation.accuracy import Group, counted_groups
 from dbpt.evaluation.audit import Finding, Rule, RuleKind, TriedFamily
@@ -84,7 +84,7 @@ FINDINGS: dict[RuleKind, Finding] = {
 
 
 def images_to_search(
-    backbone: Backbone, dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
+    backbone: "clip.Backbone", dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
 ) -> Images:
     """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D); ``seed`` halves them."""
     features, labels = features.take(rows), dataset.labels[rows]
@@ -93,6 +93,6 @@ def images_to_search(
 
 def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
     """Return (n,) bool: the images that CLIP predicts right by the ``words`` of the classes."""
-    weights_CD = zero_shot_weights(images.backbone, *words.class_texts())
+    weights_CD = clip.zero_shot_weights(images.backbone, *words.class_texts())
     right: NDArray[np.bool_] = images.logits(weights_CD).argmax(axis=1) == images.labels
     return right

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt._core import __version__
-from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
 from dbpt.evaluation.accuracy import ClustersSummary, CodedSummary
@@ -194,7 +194,7 @@ def shared_settings(config: FitConfig, lr: dict[str, float]) -> results.SharedSe
     return results.SharedSettings(**values, lr=lr)
 
 
-def backbone_summary(backbone: Backbone, config: FitConfig) -> results.BackboneSummary:
+def backbone_summary(backbone: "clip.Backbone", config: FitConfig) -> results.BackboneSummary:
     """Return the backbone by name, and the precision in which it embedded the images."""
     return results.BackboneSummary(
         model=backbone.spec["model"],

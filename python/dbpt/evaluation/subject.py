@@ -11,9 +11,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
-from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, READERS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
 from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
@@ -232,7 +232,7 @@ def _subject_of_data(
         features, labels = embedded.stored.take(rows), embedded.dataset.labels[rows]
         if by == "probe":
             return likeliest(probe_predictions(features, labels, class_names=dataset.class_names, seed=config.seed))
-        classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
+        classifier = zero_shot_classifier(backbone, clip.zero_shot_weights(backbone, *dataset.words.class_texts()))
         return likeliest(map_blocks(features, classifier.probabilities))
 
     predicted = predict(images["audited"]) if users is None else users.take(kept)
@@ -320,7 +320,7 @@ def _embedded_images(
     dataset: Dataset,
     split: str,
     rows: NDArray[np.int64],
-    backbone: Backbone,
+    backbone: "clip.Backbone",
     config: FitConfig,
     known: GuessedFactors | None,
     saved: ClassClusters | Coding | None = None,

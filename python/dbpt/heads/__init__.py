@@ -3,9 +3,9 @@
 Classes are looked up on first use, so that the names of heads need no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dbpt.lazy import on_first_use
 from dbpt.registry import Registry
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ register_head = HEADS.register
 
 __all__ = ["HEADS", "AdapterHead", "Head", "HeadStart", "LinearHead", "PromptHead", "register_head"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in ("AdapterHead", "Head", "HeadStart", "LinearHead", "PromptHead"):
-        raise AttributeError(f"module 'dbpt.heads' has no attribute {name!r}")
-    return getattr(import_module(f"dbpt.heads.{'prompt' if name == 'PromptHead' else 'base'}"), name)
+__getattr__ = on_first_use(
+    "dbpt.heads", {"base": ["AdapterHead", "Head", "HeadStart", "LinearHead"], "prompt": ["PromptHead"]}
+)

@@ -1,8 +1,7 @@
 """Charts by matplotlib: horizontal bars with intervals, and curves over epochs with labels at their ends.
 
 A `Chart` is a figure whose points are the pixels of a page. Pages show it as SVG with the reader's font and the colours
-of the style sheet; files have the colours of light pages. Drawing takes most of the time of a small run, so the SVG of
-a page and of its file come from one drawing.
+of the style sheet; files have the colours of light pages. Drawing is slow: a page and its file share that of the SVG.
 """
 
 import io
@@ -11,25 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from math import nan
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from warnings import catch_warnings, filterwarnings
 
-import matplotlib
-import matplotlib.style
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from dbpt.errors import InputError
 from dbpt.groups import group_name
 from dbpt.report.text import COLORS, shorten, shorten_group
 from dbpt.runs.output_folder import FIGURES
 from dbpt.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 920
 LETTER = 6.7  # assumed width of a letter at 12 px
@@ -87,12 +85,12 @@ class Chart:
     Pages show the part ``on_page`` (x, y, width, height), which is all below caption and legend.
     """
 
-    figure: Figure
+    figure: "Figure"
     description: str
     on_page: Box
 
     @property
-    def axes(self) -> Axes:
+    def axes(self) -> "Axes":
         """The axes with the bars or curves."""
         return self.figure.axes[0]
 
@@ -129,17 +127,15 @@ class Chart:
         return re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
 
 
-def show(chart: Chart | None) -> Axes:
+def show(chart: Chart | None) -> "Axes":
     """Give the figure to pyplot, so that notebooks and ``pyplot.show()`` show it, and return its axes.
 
     Raises `InputError` for None.
     """
     if chart is None:
         raise InputError("there is nothing to plot: no group has an accuracy")
-    from matplotlib import pyplot
-
     # pyplot shows only figures that it has made.
-    pyplot.figure(FigureClass=lambda **_: chart.figure)  # type: ignore[arg-type]
+    plots("pyplot").figure(FigureClass=lambda **_: chart.figure)
     return chart.axes
 
 
@@ -221,15 +217,15 @@ def bar_chart(groups: Sequence[BarGroup], description: str, legend: Legend = ())
     return Chart(axes.figure, clean(description), on_page)  # type: ignore[arg-type]
 
 
-def _bars(axes: Axes, bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
+def _bars(axes: "Axes", bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
     """Draw each bar at its y, with few artists: matplotlib takes a millisecond for each."""
-    whiskers, dots = list[tuple[float, float]](), list[tuple[float, float]]()
+    whiskers, dots, rectangle = list[tuple[float, float]](), list[tuple[float, float]](), plots("patches").Rectangle
     for y, group, bar in bars:
         if bar.value is None or bar.low is None or bar.high is None:
             continue
         interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
         # Even a bar of 0 is visible.
-        patch = Rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
+        patch = rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
         patch.set_gid(clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
         axes.add_patch(patch)
         whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]  # a line breaks at nan
@@ -275,13 +271,13 @@ def line_chart(
         axes, on_page = new_axes(description, (), height, (44, 26, CURVE_LABELS, 38))
         axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
         axes.grid(visible=False, axis="x")
-        numbers = MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
+        numbers = plots("ticker").MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
         axes.set_xticks([epochs[0], *(number for number in numbers if epochs[0] < number <= epochs[-1])])
         axes.annotate("epoch", (1, 0), (0, -32), "axes fraction", "offset points", ha="right", **NOTE)
         ticks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
         if scale == "relative":
             shown = [0.8, 1.2, *(value for line in lines for _, value in line.points if value is not None)]
-            ticks = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(min(shown), max(shown))
+            ticks = plots("ticker").MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(min(shown), max(shown))
         factor = 100 if scale == "percent" else 1
         axes.set(ylim=(ticks[0], ticks[-1]), yticks=ticks, yticklabels=[f"{factor * tick:g}" for tick in ticks])
         if best is not None:
@@ -298,7 +294,7 @@ def line_chart(
     return Chart(axes.figure, clean(description), on_page)  # type: ignore[arg-type]
 
 
-def _curve(axes: Axes, line: Line, end: float, label: float) -> None:
+def _curve(axes: "Axes", line: Line, end: float, label: float) -> None:
     """Draw a curve, and its ``label`` beside its ``end``, both given as fractions of the height."""
     x, y = [epoch for epoch, _ in line.points], [nan if value is None else value for _, value in line.points]
     known = [False, *(value is not None for _, value in line.points), False]
@@ -332,20 +328,20 @@ def moved_apart(tops: Sequence[float], distance: float, bottom: float) -> list[f
     return moved
 
 
-def new_axes(description: str, legend: Legend, height: float, margins: Box, wide: float = WIDTH) -> tuple[Axes, Box]:
+def new_axes(description: str, legend: Legend, height: float, margins: Box, wide: float = WIDTH) -> tuple["Axes", Box]:
     """Return axes with margins at the left, top, right and bottom, and the part below legend and description."""
     left, top, right, bottom = margins
     lines, width = _in_lines(legend), wide + 14
     above = 46.0 + 20 * len(lines)
     whole = above + top + height + bottom
-    figure = Figure((width / 72, whole / 72))
+    figure = plots("figure").Figure((width / 72, whole / 72))
     axes = figure.add_axes((left / width, bottom / whole, (wide - left - right) / width, height / whole))
     caption = figure.text(14 / width, 1 - 22 / whole, clean(shorten(description, int((width - 42) / LETTER))))
     caption.set(gid=clean(HOVER + description), zorder=0.5)  # before the legend
     for row, entries in enumerate(lines):
         for x, color, name in entries:
             y = whole - 46 - 20 * row
-            box = Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
+            box = plots("patches").Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
             figure.add_artist(box).set_transform(figure.transFigure)
             figure.text((x + 18) / width, y / whole, clean(shorten(name, BAR_LETTERS)))
     return axes, (0.0, above, wide, whole - above)
@@ -364,7 +360,7 @@ def _in_lines(legend: Legend) -> list[list[tuple[float, str, str]]]:
 
 
 def _text(
-    axes: Axes, at: tuple[float, float], offset: tuple[float, float], text: str, *, hover: str = "", **looks: Any
+    axes: "Axes", at: tuple[float, float], offset: tuple[float, float], text: str, *, hover: str = "", **looks: Any
 ) -> None:
     """Write at a fraction of the width and a value of y, some pixels to the right and up, to the left of there."""
     coordinates = (axes.get_yaxis_transform(), "offset points")
@@ -378,15 +374,20 @@ def clean(text: str) -> str:
     return NOT_XML.sub("\ufffd", re.sub(r"\s", " ", text))
 
 
+def plots(part: str) -> Any:
+    """Return a module of matplotlib, which nothing but drawing needs."""
+    return import_module(f"matplotlib.{part}")
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw as `LOOKS` says, whatever the user's own style."""
-    with matplotlib.style.context(["default", LOOKS]), catch_warnings():
+    with plots("style").context(["default", LOOKS]), catch_warnings():
         filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         yield
 
 
-def _rendered(figure: Figure, **options: Any) -> bytes:
+def _rendered(figure: "Figure", **options: Any) -> bytes:
     buffer = io.BytesIO()
     with drawing():
         figure.savefig(buffer, **options)

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from dbpt.evaluation.association import Distribution
-from dbpt.report.charts import Chart, clean, drawing, new_axes
+from dbpt.report.charts import Chart, clean, drawing, new_axes, plots
 from dbpt.report.text import COLORS
 
 WIDE, HEIGHT = 440.0, 110.0
@@ -28,7 +27,7 @@ def density_chart(shown: Distribution, name: str) -> Chart | None:
         axes, on_page = new_axes(description, DENSITY_LEGEND, HEIGHT, (16, 8, 16, 40), WIDE)
         axes.stairs(shown.right / widths / sum(shown.right), shown.edges, fill=True, color=COLORS[RIGHT], alpha=0.35)
         axes.stairs(shown.wrong / widths / sum(shown.wrong), shown.edges, color=COLORS[WRONG], linewidth=2)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(plots("ticker").MaxNLocator(5))
         axes.set(xlim=(shown.edges[0], shown.edges[-1]), ylim=(0, None), yticks=[])
         axes.set_xlabel(clean(name), color=COLORS["muted"], fontsize=11, loc="right")
     return Chart(axes.figure, clean(description), on_page)  # type: ignore[arg-type]

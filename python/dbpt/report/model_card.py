@@ -2,13 +2,15 @@
 
 import shlex
 from pathlib import PurePath
-
-from huggingface_hub import EvalResult, ModelCardData
+from typing import TYPE_CHECKING
 
 from dbpt.evaluation.results import Metrics
 from dbpt.report.notes import MINIMUM_NOTE, average_note, groups_line, pseudo_note, selected_by, split_line
 from dbpt.report.summary import SPLIT_NAMES, Summary, group_size
 from dbpt.report.text import capitalize_first, count, count_of, interval_text, percent, points, sentence
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
 
 PAPER = "[Debiased Prompt Tuning in Vision-Language Model without Annotations](https://arxiv.org/abs/2503.08368)"
 MOST_CLASSES = 50
@@ -47,8 +49,10 @@ def model_card(metrics: Metrics, command: str, *, is_drawn: bool, weights: str |
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(summary: Summary, *, is_drawn: bool) -> ModelCardData:
+def _metadata(summary: Summary, *, is_drawn: bool) -> "ModelCardData":
     """Return what the Hub reads: the library, the task, and the figures of the chosen row on real test images."""
+    from huggingface_hub import EvalResult, ModelCardData
+
     metrics, chosen = summary.metrics, summary.chosen
     figures = {"worst-group accuracy": chosen.worst_group_accuracy, "average accuracy": chosen.average_accuracy}
     results = [

@@ -13,7 +13,7 @@ from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
-from dbpt.heads.base import group_templates
+from dbpt.heads.outputs import group_templates
 from dbpt.report import sections
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Chart

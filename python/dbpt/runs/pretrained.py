@@ -15,9 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt._core import __version__
-from dbpt.clip import Backbone, check_spec, load_backbone_from_spec
-from dbpt.clip.spec import quiet_hub
 from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import Words
 from dbpt.errors import InputError, foreign_errors
@@ -135,7 +134,7 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def zero_shot_classifier(
-    backbone: Backbone, weights: NDArray[np.float32], head: type[TrainingFree] = TrainingFree
+    backbone: "clip.Backbone", weights: NDArray[np.float32], head: type[TrainingFree] = TrainingFree
 ) -> FeatureClassifier:
     """Return the classifier with ``weights`` such as `zero_shot_weights` and the backbone's own scale and bias."""
     numbers = {"logit_scale": backbone.logit_scale, "logit_bias": backbone.logit_bias or 0.0}
@@ -149,7 +148,7 @@ def most_bytes(words: Words, embed_dim: int) -> int:
 
 
 def head_of(
-    tensors: Mapping[str, NDArray[np.float32]], config: FitConfig, path: Path, words: Words, backbone: Backbone
+    tensors: Mapping[str, NDArray[np.float32]], config: FitConfig, path: Path, words: Words, backbone: "clip.Backbone"
 ) -> FeatureClassifier:
     """Return the classifier that a file has the tensors of.
 
@@ -205,7 +204,7 @@ def is_pretrained(folder: Path) -> bool:
 
 def write_pretrained(
     folder: Path,
-    backbone: Backbone,
+    backbone: "clip.Backbone",
     tensors: Mapping[str, NDArray[np.float32]],
     words: Words,
     config: FitConfig,
@@ -248,7 +247,7 @@ def _without_folders(value: Any) -> Any:
 
 def read_pretrained(
     folder: Path, *, device: str, weights: str | Path | None
-) -> tuple[Backbone, dict[str, NDArray[np.float32]], Words, FitConfig, AttributeProbe | None, str | None]:
+) -> tuple["clip.Backbone", dict[str, NDArray[np.float32]], Words, FitConfig, AttributeProbe | None, str | None]:
     """Return what `write_pretrained` wrote and the loaded backbone: the tensors of the head, probe and model card.
 
     A local weights file is ``weights``, or the one of that name in the folder. Other files are in the folder, too.
@@ -265,7 +264,7 @@ def read_pretrained(
         raise InputError(f"{path}: its library_name is {record.get('library_name')!r}; expected a classifier of 'dbpt'")
     check_version(path, record.get("schema_version"), SCHEMA_VERSION)
     content = typed(record, PretrainedConfig, path, HINT)
-    check_spec(content.backbone, path)
+    clip.check_spec(content.backbone, path)
     if unread := content.settings.keys() - {*SETTINGS, "attributes"}:
         raise InputError(f"{path}: settings.{min(unread)} is none of {', '.join(SETTINGS)}; {HINT}")
     spec, settings = content.backbone, content.settings
@@ -282,7 +281,7 @@ def read_pretrained(
         if weights is None:
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
-    backbone = load_backbone_from_spec(spec, device=device, weights=weights)
+    backbone = clip.load_backbone_from_spec(spec, device=device, weights=weights)
     most = most_bytes(content.words, backbone.embed_dim)
     tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT, most=most)
     arrays, size = [tensors.pop(name) for name in PROBE if name in tensors], sum(content.words.sizes)
@@ -322,5 +321,5 @@ def downloaded(repository: str, **options: Any) -> Path:
     if not REPOSITORY.fullmatch(repository):
         kind = "a file" if os.path.lexists(repository) else "no folder"
         raise InputError(f"{repository!r}: is {kind}, and not the name of a repository, owner/name")
-    with foreign_errors(f"{repository!r}: no such folder, and the Hub could not give it"), quiet_hub():
+    with foreign_errors(f"{repository!r}: no such folder, and the Hub could not give it"), clip.quiet_hub():
         return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))

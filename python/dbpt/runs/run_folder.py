@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.guesses.base import PROBE
@@ -97,19 +98,21 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     Raises:
         InputError: if the run is not finished, a file is damaged, or the backbone is gone or changed.
     """
-    from dbpt.clip import check_spec, load_backbone_from_spec
-    from dbpt.runs.classifier import Classifier
     from dbpt.runs.pretrained import head_of, is_pretrained, most_bytes, read_card
 
     folder = Path(run)
     if is_pretrained(folder) and is_missing(folder / RUN_FOLDER.marker):
+        from dbpt.runs.classifier import Classifier
+
         return Classifier.from_pretrained(folder, device=device, weights=weights)
     marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
-    check_spec(marker.backbone, folder / RUN_FOLDER.marker)
+    from dbpt.runs.classifier import Classifier  # imports torch
+
+    clip.check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     most = most_bytes(marker.words, marker.backbone["config"]["embed_dim"])
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, most=most)
-    backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
+    backbone = clip.load_backbone_from_spec(marker.backbone, device=device, weights=weights)
     head = head_of(tensors, config, path, marker.words, backbone)
     config = config.for_one("group" if head.weights.ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None

@@ -271,7 +271,7 @@ def _refusals_of_context(config: Settings) -> Iterator[str]:
             if _is_given(config, name):
                 both = f"--start-from {config.start_from} with {flag_of(name)} {getattr(config, name)}"
                 yield f"{both}: the saved prompt has tokens of its own; {DROP}"
-        if not HEADS[config.head].reads_context:
+        if config.head != "prompt" and not HEADS[config.head].reads_context:  # known without torch
             yield f"--start-from {config.start_from} with --head {config.head}: it has no context to start; {DROP}"
 
 

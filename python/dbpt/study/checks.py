@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.clip.load import checked_spec
+from dbpt.clip.named_files import check_named_files
 from dbpt.data import Dataset, check_precomputed_file
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS
 from dbpt.errors import InputError, in_digits
@@ -27,19 +27,15 @@ SMALL_VALIDATION_GROUP = 10
 
 
 def check_before_reading(config: FitConfig) -> None:
-    """Refuse settings that are wrong whatever the data are: of backbone, cache, features and context.
+    """Refuse files and folders that are wrong whatever the data are: of backbones, cache and features. Needs no torch.
 
     Refuse a method of guessing that lacks a package too.
     """
     PSEUDO_METHODS[config.pseudo_method].check_installed()
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
-    specs = [checked_spec(**named)[0] for named in (config.backbone, config.label_backbone) if named is not None]
-    length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
-    n_ctx = config.n_ctx if f"--head {config.head}" in readers("n_ctx") else None
-    if n_ctx is not None and isinstance(length, int) and n_ctx >= length:
-        room = f"the text tower has {length} positions, which must hold a class name too"
-        raise InputError(f"--n-ctx {n_ctx}: {room}; lower it")
+    check_named_files(config.model, config.pretrained, config.tokenizer)
+    check_named_files(config.label_model, config.label_pretrained, None)
     if config.opens_images and not os.path.isdir(config.cache_dir):  # noqa: PTH112 (Path.is_dir raises where it may not look)
         if os.path.lexists(config.cache_dir):
             raise InputError(f"--cache {config.cache_dir}: is not a folder; choose another")

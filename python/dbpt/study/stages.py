@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt.cautions import Caution, caution
-from dbpt.clip import Backbone, zero_shot_weights
-from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset, check_precomputed_file
 from dbpt.data.dataset import check_classes, hold_out
 from dbpt.data.texts import Texts
@@ -25,7 +24,7 @@ from dbpt.guesses.label import doubts_column
 from dbpt.guesses.linear_probe import probe_errors
 from dbpt.guesses.trust import FactorGuesses, Guesses, guesses_with_doubts
 from dbpt.heads import HEADS
-from dbpt.heads.base import class_prompts, group_prompts
+from dbpt.heads.outputs import class_prompts, group_prompts
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import read_context
 from dbpt.settings.config import FitConfig
@@ -78,7 +77,7 @@ def load_and_embed(
     *,
     need_attributes: bool = False,
     notes: Sequence[str] = (),
-    backbone: Backbone | None = None,
+    backbone: "clip.Backbone | None" = None,
 ) -> Embedded:
     """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method.
 
@@ -115,7 +114,7 @@ def load_and_embed(
     check_classes(embedded.dataset)
     features = embedded.features[:]  # training reads them in each step
     label_features = features if embedded.label_features is embedded.features else embedded.label_features[:]
-    weights = zero_shot_weights(backbone, *dataset.words.class_texts())
+    weights = clip.zero_shot_weights(backbone, *dataset.words.class_texts())
     return replace(embedded, features=features, label_features=label_features, class_weights=weights, context=context)
 
 
@@ -230,7 +229,7 @@ def judged_guesses(images: Embedded, pseudo: GuessedFactors, rows: NDArray[np.in
     rows = dataset.rows_to_fit if rows is None else rows
     if len(rows) < len(dataset):
         dataset, pseudo = dataset.take(rows), pseudo.take(rows)
-    logits_of = partial(zero_shot_logits, images.labeller, images.label_features)
+    logits_of = partial(clip.zero_shot_logits, images.labeller, images.label_features)
     return guesses_with_doubts(dataset, pseudo, rows, logits_of, catalogue_words)
 
 
@@ -244,7 +243,7 @@ def judged_class_words(
     labels, attributes = dataset.labels[rows], pseudo.pseudo_attributes[rows]
     if len(np.unique(labels)) < 2:
         return ()
-    logits = zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
+    logits = clip.zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
     return class_word_doubts(logits, labels, attributes, dataset.class_names)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt.cautions import Caution, caution
-from dbpt.clip import Backbone, load_backbone, zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset import Average, Split
 from dbpt.data.features import StoredFeatures, open_precomputed_features
@@ -27,7 +27,7 @@ from dbpt.guesses.grouping import Grouping, Use
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features
 from dbpt.guesses.trust import FactorGuesses
-from dbpt.settings.config import FitConfig
+from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.files import TEXTS, StoredArrays
 from dbpt.study.coded import coded_attributes
@@ -47,9 +47,9 @@ class Embedded:
     """
 
     dataset: Dataset
-    backbone: Backbone
+    backbone: "clip.Backbone"
     features: Features
-    labeller: Backbone
+    labeller: "clip.Backbone"
     label_features: Features
     known: GuessedFactors | None
     failures: tuple[Failure, ...]
@@ -69,7 +69,7 @@ class Embedded:
         texts, owners = self.dataset.words.attribute_texts()
 
         def of_rows(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            return zero_shot_logits(self.labeller, self.label_features, texts, owners, rows=rows)
+            return clip.zero_shot_logits(self.labeller, self.label_features, texts, owners, rows=rows)
 
         return self._apart(of_rows)
 
@@ -118,15 +118,25 @@ class Embedded:
         return logits
 
 
-def configured_backbone(settings: BackboneSettings, names: Mapping[str, Any] | None = None) -> Backbone:
-    """Load the backbone of the settings, or the one of these ``names``, on their device and in their precision."""
-    names = settings.backbone if names is None else names
-    backbone = storing_texts(load_backbone(**names), settings)
+def configured_backbone(config: FitConfig) -> "clip.Backbone":
+    """Load the backbone of the settings. Before that, refuse a context that is too long and a wrong ``label_model``."""
+    specs = [clip.checked_spec(**named)[0] for named in (config.backbone, config.label_backbone) if named is not None]
+    length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
+    n_ctx = config.n_ctx if f"--head {config.head}" in readers("n_ctx") else None
+    if n_ctx is not None and isinstance(length, int) and n_ctx >= length:
+        room = f"the text tower has {length} positions, which must hold a class name too"
+        raise InputError(f"--n-ctx {n_ctx}: {room}; lower it")
+    return _loaded(config, config.backbone)
+
+
+def _loaded(settings: BackboneSettings, names: Mapping[str, Any]) -> "clip.Backbone":
+    """Load the backbone of these ``names``, on their device and in their precision."""
+    backbone = storing_texts(clip.load_backbone(**names), settings)
     logger.debug(f"backbone: {names['model']}, {names['pretrained']}, on {backbone.device}")
     return backbone
 
 
-def storing_texts(backbone: Backbone, settings: BackboneSettings) -> Backbone:
+def storing_texts(backbone: "clip.Backbone", settings: BackboneSettings) -> "clip.Backbone":
     """Return the backbone with a store for the features of long lists of sentences, beside those of images."""
     with suppress(InputError):  # without a home there is no cache folder, and precomputed features need none
         return replace(backbone, stored_texts=StoredArrays(settings.cache_dir / TEXTS))
@@ -135,7 +145,7 @@ def storing_texts(backbone: Backbone, settings: BackboneSettings) -> Backbone:
 
 def embedded_rows(
     dataset: Dataset,
-    backbone: Backbone,
+    backbone: "clip.Backbone",
     config: FitConfig,
     known: GuessedFactors | None,
     saved: ClassClusters | Coding | None = None,
@@ -154,9 +164,9 @@ def embedded_rows(
     """
     labeller = backbone
     if config.label_backbone is not None:
-        labeller = configured_backbone(config, config.label_backbone | {"image_precision": backbone.image_precision})
-    for clip in (backbone, labeller):
-        clip.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+        labeller = _loaded(config, config.label_backbone | {"image_precision": backbone.image_precision})
+    for model in (backbone, labeller):
+        model.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     measure |= config.coded is not None and config.coded[0] == "measured"
     readable, features, failures = embed_dataset(dataset, backbone, config, measure=measure)
     rows, label_features = _rows_without(failures, len(dataset)), features
@@ -201,7 +211,7 @@ def _rows_without(failures: Sequence[Failure], num_rows: int) -> NDArray[np.int6
 
 
 def embed_dataset(
-    dataset: Dataset, backbone: Backbone, config: FitConfig, *, measure: bool = False
+    dataset: Dataset, backbone: "clip.Backbone", config: FitConfig, *, measure: bool = False
 ) -> tuple[Dataset, StoredFeatures, tuple[Failure, ...]]:
     """Return the readable rows of the data set and their features, or all rows with precomputed features.
 
@@ -227,17 +237,17 @@ def embed_dataset(
     return dataset.take(rows), features.take(rows), failures
 
 
-def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: Backbone, number: int) -> ClassClusters:
+def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: "clip.Backbone", number: int) -> ClassClusters:
     """Return ``number`` clusters in each class, 0 for as many as fit, of the (N, D) features of ``backbone``.
 
     They are fitted on all rows but those of the test split, and named by words of the catalogue.
     """
     fitted = dataset.rows_to_fit
-    class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
+    class_weights = clip.zero_shot_weights(backbone, *dataset.words.class_texts())
     clusters = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
     named = ((family.templates[0], *item) for family in read_catalogue() for item in family.attributes.items())
     texts = {name: template.replace("{}", wordings[0]) for template, name, wordings in named}
-    return clusters.named(list(texts), zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
+    return clusters.named(list(texts), clip.zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,27 @@
-"""Training of a head on cached features: the loop, optimizer and schedule, model selection, and checkpoints."""
+"""Training of a head on cached features: the loop, optimizer and schedule, model selection, and checkpoints.
 
-from dbpt.training.judging import EpochRecord, Rows, Trained
-from dbpt.training.loop import train
+Names are looked up on first use, since they need torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from dbpt.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from dbpt.training.judging import Diverged as Diverged
+    from dbpt.training.judging import EpochRecord as EpochRecord
+    from dbpt.training.judging import Rows as Rows
+    from dbpt.training.judging import Trained as Trained
+    from dbpt.training.loop import train as train
+    from dbpt.training.process_group import joined_ranks as joined_ranks
+
+__getattr__ = on_first_use(
+    "dbpt.training",
+    {
+        "judging": ["Diverged", "EpochRecord", "Rows", "Trained"],
+        "loop": ["train"],
+        "process_group": ["joined_ranks"],
+    },
+)
 
 __all__ = ["EpochRecord", "Rows", "Trained", "train"]

@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dbpt import training
 from dbpt.commands.callbacks import Watch
 from dbpt.commands.compare.plan import Cell
-from dbpt.commands.methods import alpha_of, mixed_result, trained_result, training_free_result
 from dbpt.data import DATASETS, SPLITS
 from dbpt.errors import InputError
 from dbpt.evaluation.repeats import Evaluated
@@ -44,7 +43,6 @@ from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.study.study import Embedded, Study
-from dbpt.training.judging import Diverged
 
 RESAMPLING = 0x7265
 """Set apart from the other random numbers of a seed."""
@@ -172,17 +170,19 @@ def result_path(folder: Path, cell: Cell) -> Path:
 
 def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
+    from dbpt.commands import methods  # imports torch
+
     study = stages.study(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
     if cell.head is None:
-        result = training_free_result(study, cell.method.name)
+        result = methods.training_free_result(study, cell.method.name)
     else:
         objective, prompts = cell.config.trained_objective, cell.config.prompts
         how: dict[str, Any] = {"checkpoint_path": checkpoint, "watch": watch, "row_name": cell.name, "quiet": True}
-        result = trained_result(study, objective, prompts, **how)
+        result = methods.trained_result(study, objective, prompts, **how)
         if cell.method.is_mixed:
             (training,) = result.row.repeats
-            result = mixed_result(study, result, alpha_of(study), cell.method.name)
+            result = methods.mixed_result(study, result, methods.alpha_of(study), cell.method.name)
             # In a run the row of the training says how it went; here it may not be among the rows.
             score = result.row.validation_score
             result = replace(result, row=replace(result.row, repeats=[replace(training, validation_score=score)]))
@@ -242,6 +242,8 @@ def run_in_processes(
     Raises:
         InputError: if a process dies before any could begin.
     """
+    import torch
+
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
     one_has_begun = False
@@ -322,6 +324,8 @@ def _work(
 
     ``modules`` register objectives, heads and data sets; the main script has been imported already.
     """
+    import torch
+
     # A terminal sends Ctrl-C to all its processes; the parent ends these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A parent that is killed cannot end its processes.
@@ -365,7 +369,7 @@ def attempt(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> str | Non
         if error is watch.error:  # a callback's, which stops the comparison
             raise
         # without how a fit continues; a comparison's settings are for all rows
-        return error.reason if isinstance(error, Diverged) else str(error)
+        return error.reason if isinstance(error, training.Diverged) else str(error)
     return None
 
 

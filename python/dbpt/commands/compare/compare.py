@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch.distributed as dist
-
 from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
@@ -56,6 +54,7 @@ from dbpt.study.checks import setting_warnings
 from dbpt.study.data import with_data
 from dbpt.study.stages import doubted_guesses, judged_class_words, judged_guesses, log_warnings
 from dbpt.study.study import Study
+from dbpt.training.ranks import group_size
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -149,7 +148,7 @@ def compare(
             f"--jobs: found {jobs}; expected the number of processes that train at the same time, 1 or more"
         )
     # ranks would each do all of the work and overwrite each other's files
-    if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if launched() or group_size() > 1:
         raise InputError(
             "dbpt compare can't share trainings among the processes of torchrun; start it once, without torchrun, and "
             "use --jobs for several processes"

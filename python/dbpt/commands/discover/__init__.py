@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import clip
 from dbpt.cautions import Caution
-from dbpt.clip import zero_shot_weights
 from dbpt.commands.discover.families import Families, families_of, parse_search
 from dbpt.commands.discover.page import MOST_SHOWN, render_discovery
 from dbpt.commands.discover.result import SCHEMA_VERSION, TO_LOOK_AT, Discovery, DiscoveryFigures
@@ -188,7 +188,7 @@ def _class_doubts(subject: Subject, images: Images, scores: list[Score]) -> tupl
     """Return the `class_word_doubts`, among images with the same guess of the first family."""
     words, first = subject.dataset.words, scores[0].of.guessed
     guesses = np.zeros_like(images.labels) if first is None else first.guesses.astype(np.int64)
-    logits = images.logits(zero_shot_weights(images.backbone, *words.class_texts()))
+    logits = images.logits(clip.zero_shot_weights(images.backbone, *words.class_texts()))
     return class_word_doubts(logits, images.labels, guesses, subject.dataset.class_names)
 
 

@@ -4,20 +4,17 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from dbpt import clip, training
 from dbpt._core import __version__
-from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
-from dbpt.commands.fit.choice import choose, harder_test, with_mixed
-from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
@@ -54,10 +51,12 @@ from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import with_data
 from dbpt.study.stages import image_columns, log_warnings, prepare
 from dbpt.study.study import Study
-from dbpt.training.ranks import Ranks, joined_ranks
+from dbpt.training.ranks import ALONE, Ranks, are_several
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from dbpt.commands.methods import MethodResult
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +99,8 @@ def fit(
     request = Request(RUN_FOLDER, Path(out), resume, overwrite)
     data, given = request.settings(data, dict[str, Any](settings))
     config = with_data(make_config(given), data)
-    with joined_ranks(config.device) as ranks, ExitStack() as held:
+    joined = training.joined_ranks(config.device) if are_several() else nullcontext(ALONE)
+    with joined as ranks, ExitStack() as held:
         trackers = ranks.from_first(lambda: trackers_of(config.report_to), sent=lambda _: [])
         ranks.from_first(lambda: held.enter_context(request.held()))
         resolved = request.resolve(config, ranks)
@@ -114,6 +114,9 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
     out, notes = request.out, resolved.notes
     started = time.perf_counter()
     study = _prepare_on(ranks, resolved.config, notes)
+    from dbpt.commands.fit.choice import choose, harder_test, with_mixed  # only now: they import torch
+    from dbpt.commands.methods import candidates_of, trained_result, training_free_result
+
     embedded = time.perf_counter()
     config = study.config
     asked = resolved.in_precision(config.image_precision).asked
@@ -195,14 +198,16 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     study = ranks.from_first(prepared, sent=without_the_large)
     if ranks.count == 1:
         return study
+    import torch
+
     embedded = study.embedded
 
-    def own_backbone() -> Backbone:
+    def own_backbone() -> "clip.Backbone":
         if ranks.is_first:
             return embedded.backbone
         spec: Any = embedded.backbone
         weights = config.pretrained if spec["weights"]["kind"] == "file" else None
-        return load_backbone_from_spec(spec, device=config.device, weights=weights)
+        return clip.load_backbone_from_spec(spec, device=config.device, weights=weights)
 
     shape = (len(embedded.dataset), embedded.class_weights.shape[1])
     features = study.features if ranks.is_first else np.empty(shape, dtype=np.float32)
@@ -213,7 +218,7 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
 def write_results(
     out: Path,
     study: Study,
-    results: list[MethodResult],
+    results: "list[MethodResult]",
     metrics: Metrics,
     sheets: GuessSheets,
     command: str,
@@ -302,7 +307,7 @@ def _write_pseudo_attributes(out: Path, study: Study) -> None:
         write_probe(out, pseudo.probe)
 
 
-def _groups_csv(study: Study, final: MethodResult) -> str:
+def _groups_csv(study: Study, final: "MethodResult") -> str:
     """Return a line for each group of the ``group_source``."""
     assert final.trained is not None
     source = study.config.group_source
@@ -320,7 +325,7 @@ def _groups_csv(study: Study, final: MethodResult) -> str:
     return csv_text(table)
 
 
-def worst_group_mistakes(study: Study, result: MethodResult) -> list[Mistake] | None:
+def worst_group_mistakes(study: Study, result: "MethodResult") -> list[Mistake] | None:
     """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
     if not study.config.opens_images:
         return None

@@ -1,0 +1,84 @@
+"""Files, settings and ``--out`` are checked before torch, open_clip and other slow packages are imported."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+MISTAKES = {
+    "fit missing.csv --out new": "missing.csv: does not exist",
+    "fit nolabel.csv --out new": "label",
+    "fit badsplit.csv --out new": "badsplit.csv line 3",
+    "fit good.csv --out other": "other: exists and is not a run folder",
+    "fit good.csv --out new --head nonsense": "nonsense",
+    "fit good.csv --out new --epochs -3": "epochs",
+    "fit good.csv --out new --embeddings missing.npy": "missing.npy: cannot read the features",
+    "fit good.csv --out new --model missing.json": "missing.json: cannot read the model config",
+    "fit good.csv --out new --pretrained missing.safetensors": "missing.safetensors: cannot read the weights file",
+    "fit good.csv --out new --tokenizer missing": "missing: cannot read the tokenizer",
+    "fit good.csv --out new --label-model local-dir:missing": "open_clip_config.json: cannot read the model config",
+    "fit good.csv --out new --start-from missing": "missing: ",
+    "fit good.csv --out new --attributes a b --pseudo-attributes missing.csv": "missing.csv: ",
+    "fit good.csv --out new": "no spurious attribute is named",
+    "fit --out new --resume": "new: ",
+    "compare missing.csv --out new": "missing.csv: does not exist",
+    "compare good.csv --out other": "other: exists and is not a comparison folder",
+    "compare good.csv --out new --methods nonsense": "nonsense",
+    "compare good.csv --out new --vary nonsense=1": "nonsense",
+    "compare good.csv --out new": "no spurious attribute is named",
+    "audit missing.csv": "missing.csv: does not exist",
+    "audit good.csv --attributes a b --out other": "other: exists and is not an audit folder",
+    "audit good.csv --attributes a b --predictions missing.csv": "missing.csv: ",
+    "audit --predictions other": "other: ",
+    "discover missing.csv": "missing.csv: does not exist",
+    "discover good.csv --catalogue missing.toml": "missing.toml: ",
+    "guess missing.csv": "missing.csv: does not exist",
+    "guess good.csv --attributes a b --out good.csv": "good.csv",
+    "embed missing.csv": "missing.csv: does not exist",
+    "embed good.csv --model missing.json": "missing.json: cannot read the model config",
+    "data check missing.csv": "missing.csv: does not exist",
+    "evaluate other": "other: ",
+    "predict other a.png": "other: ",
+    "export other --onnx x.onnx": "other: ",
+    "label other --out new": "other: ",
+    "label other --labels labels.csv": "other: ",
+}
+
+SCRIPT = """
+import contextlib, io, json, sys
+import dbpt.cli
+SLOW = {"torch", "open_clip", "matplotlib", "sklearn", "huggingface_hub", "transformers", "pandas"}
+for mistake in json.load(sys.stdin):
+    before, lines = SLOW & set(sys.modules), io.StringIO()
+    with contextlib.redirect_stderr(lines):
+        try:
+            dbpt.cli.main(mistake.split())
+        except SystemExit as end:
+            print(json.dumps([end.code, lines.getvalue(), sorted(SLOW & set(sys.modules) - before)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """The exit code, the line and the slow packages that each mistake is the first to import."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "other").mkdir()
+    (folder / "other" / "a.jpg").touch()
+    for name in ("a.png", "b.png"):
+        (folder / name).touch()
+    tables = {"good": "path,label,split\na.png,x,train\nb.png,y,train\n", "nolabel": "path,split\na.png,train\n"}
+    tables["badsplit"] = "path,label,split\na.png,x,train\nb.png,y,trian\n"
+    for name, content in tables.items():
+        (folder / f"{name}.csv").write_text(content)
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, input=json.dumps([*MISTAKES]), capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(MISTAKES, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_answered_without_slow_packages(answers, mistake):
+    code, line, slow = answers[mistake]
+    assert code == 2 and MISTAKES[mistake] in line
+    assert slow == []
