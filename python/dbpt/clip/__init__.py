@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
 __getattr__ = on_first_use(
     "dbpt.clip",
-    {
-        "backbone": ["Backbone", "zero_shot_logits", "zero_shot_weights"],
-        "load": ["checked_spec", "load_backbone", "load_backbone_from_spec"],
-        "spec": ["check_published", "quiet_hub"],
-        "stored_spec": ["check_spec"],
-    },
+    backbone="Backbone zero_shot_logits zero_shot_weights",
+    load="checked_spec load_backbone load_backbone_from_spec",
+    spec="check_published quiet_hub",
+    stored_spec="check_spec",
 )
 
 __all__ = ["Backbone", "check_spec", "load_backbone", "load_backbone_from_spec"]

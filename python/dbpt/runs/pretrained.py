@@ -218,7 +218,7 @@ def _without_folders(value: Any) -> Any:
     return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class StoredClassifier:
     """What a folder has of a classifier: all but its backbone, read without torch. `Classifier.of` loads the rest.
 
@@ -281,17 +281,8 @@ def read_pretrained(folder: Path, weights: str | Path | None) -> StoredClassifie
     if arrays and ([array.shape for array in arrays] != [(size, width), (size,)] or not are_finite(*arrays)):
         raise InputError(f"{folder / TENSORS}: its probe does not belong to its words and backbone; {HINT}")
     probe = AttributeProbe(arrays[0], arrays[1], ()) if arrays else None
-    return StoredClassifier(
-        file=path,
-        spec=spec,
-        weights=weights,
-        tensors_file=folder / TENSORS,
-        tensors=tensors,
-        words=content.words,
-        config=config,
-        probe=probe,
-        card=read_card(folder),
-    )
+    head = folder / TENSORS, tensors
+    return StoredClassifier(path, spec, weights, *head, content.words, config, probe, read_card(folder))
 
 
 def head_of(stored: StoredClassifier) -> FeatureClassifier:

@@ -112,17 +112,9 @@ def read_classifier(run: str | Path, weights: str | Path | None) -> StoredClassi
     most = most_bytes(marker.words, marker.backbone["config"]["embed_dim"])
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, needs=("weights",), most=most)
     config = config.for_one("group" if tensors["weights"].ndim == 3 else "class")
-    return StoredClassifier(
-        file=folder / RUN_FOLDER.marker,
-        spec=marker.backbone,
-        weights=weights,
-        tensors_file=path,
-        tensors=tensors,
-        words=marker.words,
-        config=config,
-        probe=read_probe(folder, marker.words) if config.pseudo_method == PROBE else None,
-        card=read_card(folder),
-    )
+    probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
+    backbone = folder / RUN_FOLDER.marker, marker.backbone, weights
+    return StoredClassifier(*backbone, path, tensors, marker.words, config, probe, read_card(folder))
 
 
 PROBE_ARRAYS, CLUSTER_ARRAYS = ("weights", "biases"), ("weights", "biases", "separation")
