@@ -18,7 +18,7 @@ import numpy as np
 from guess_trust_table import NONSENSE, UNRELATED, Case, prepared, right
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from dbpt.data.tables import csv_text
+from dbpt.data.writing import csv_text
 from dbpt.settings.config import read_config
 
 WORDS = {

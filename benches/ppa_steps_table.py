@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dbpt.commands.compare.cells import half_of
 from dbpt.commands.methods import trained_result
 from dbpt.data.dataset import Dataset
-from dbpt.data.tables import csv_text
+from dbpt.data.writing import csv_text
 from dbpt.guesses import linear_probe
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import open_dataset, resolve_demo

@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def cells_of(data):
-    return {name: cells.tolist() for name, cells in data.other_columns.cells.items()}
+    return {name: list(cells) for name, cells in data.other_columns.cells.items()}
 
 
 def reasons_of(data):
@@ -82,7 +82,7 @@ def test_cells_stay_with_their_images(folder, take):
         "words": lambda: load_dataset(data, classes=["cat=kitten", "dog=puppy"]),
         "truth": lambda: data.without_attributes().without_truth(),
     }[take]()
-    assert part.other_columns.cells["camera"].tolist() == [f"=SUM({path[:-4]})" for path in part.paths]
+    assert part.other_columns.cells["camera"] == [f"=SUM({path[:-4]})" for path in part.paths]
     with pytest.raises(AssertionError):
         replace(part, other_columns=data.take(np.arange(2)).other_columns)
 
@@ -186,9 +186,9 @@ def test_captions_of_half_of_the_images(folder):
     half.loc[len(half) + N] = ["elsewhere.jpg", "no"]
     half.to_csv("captions.csv", index=False)
     captions, warnings = captions_of("captions.csv", load_dataset(TABLE))
-    assert captions.tolist() == [f"a dog {(N - 1 - k) // 2}" if k % 2 else "" for k in range(N)]
+    assert captions == [f"a dog {(N - 1 - k) // 2}" if k % 2 else "" for k in range(N)]
     assert [warning.kind for warning in warnings] == ["ignored rows"]
-    assert captions_of("camera", load_dataset(TABLE, other_columns=True))[0].tolist() == EXPECTED["camera"]
+    assert captions_of("camera", load_dataset(TABLE, other_columns=True))[0] == EXPECTED["camera"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dbpt.cli import options as shared
-from dbpt.data.tables import csv_text
+from dbpt.data.writing import csv_text
 from dbpt.environment import cache_folder, launched_rank
 from dbpt.errors import InputError
 from dbpt.settings.fields import Command

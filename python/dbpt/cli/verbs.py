@@ -12,7 +12,7 @@ import click
 
 from dbpt.cli import options as shared
 from dbpt.commands.compare.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
-from dbpt.data.tables import csv_text
+from dbpt.data.writing import csv_text
 from dbpt.environment import launched_rank
 from dbpt.errors import InputError
 from dbpt.heads import HEADS

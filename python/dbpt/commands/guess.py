@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dbpt.commands.request import with_found_attributes
 from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
-from dbpt.data.tables import Column, csv_of_columns
+from dbpt.data.writing import Column, csv_of_columns
 from dbpt.errors import InputError
 from dbpt.guesses import GuessedFactors, Guesses
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES

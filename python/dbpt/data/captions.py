@@ -3,19 +3,17 @@
 import os
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dbpt.cautions import Caution, caution
 from dbpt.data.dataset import Dataset
 from dbpt.data.tables import PATH, READERS, rows_by_path
+from dbpt.data.texts import Texts
 from dbpt.errors import InputError, first_few, nearest
 
 CAPTIONS = ("caption", "text", "tags", "alt")
 """Columns of a table of captions; the first one that is there is read."""
 
 
-def captions_of(source: str | Path, dataset: Dataset) -> tuple[NDArray[np.object_], tuple[Caution, ...]]:
+def captions_of(source: str | Path, dataset: Dataset) -> tuple[Texts, tuple[Caution, ...]]:
     """Return the caption of each image.
 
     Args:
@@ -24,7 +22,7 @@ def captions_of(source: str | Path, dataset: Dataset) -> tuple[NDArray[np.object
         dataset: N images.
 
     Returns:
-        (N,) str, "" for an image without a caption; and a warning if the table has other images.
+        (N,) "" for an image without a caption; and a warning if the table has other images.
 
     Raises:
         InputError: if ``source`` is neither, and for a table without a caption for any of the images.
@@ -43,9 +41,8 @@ def captions_of(source: str | Path, dataset: Dataset) -> tuple[NDArray[np.object
     name = next((name for name in CAPTIONS if name in table.values), None)
     if name is None:
         raise InputError(f"{path}: none of the columns {', '.join(CAPTIONS)} is there{hint}")
-    row_of, ignored = rows_by_path(table, dataset)
-    texts = table.values[name]
-    captions = np.array(["", *(texts[row_of[p]] if p in row_of else "" for p in dataset.paths)], dtype=object)[1:]
+    row_N, ignored = rows_by_path(table, dataset)
+    captions = table.texts(name).filled(row_N)
     if not any(map(str.strip, captions)):
         first = f"write paths as in the data, where the first is {dataset.paths[0]!r}"
         raise InputError(f"{path}: column {name!r} has no caption for any of {len(dataset)} images; {first}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
 from dbpt.data.paths import relative_path
+from dbpt.data.texts import Texts
 from dbpt.data.words import Factor, Vocabulary, Words, combined, joint_codes
 from dbpt.errors import CONTROL, InputError, first_few, nearest
 
@@ -144,8 +145,8 @@ class Columns:
     """Columns of one file. Rows that no file lists have ``names``, and 0 as their line."""
 
     path: Path
-    lines: Sequence[int]  # of each row, or its number in another ``unit``
-    values: dict[str, list[str]]
+    lines: Sequence[int] | NDArray[np.int64]  # of each row, or its number in another ``unit``
+    values: Mapping[str, Sequence[str]]
     unit: str = "line"
     names: Sequence[str] = ()
     others: OtherColumns = NO_OTHER_COLUMNS
@@ -164,24 +165,27 @@ class Columns:
 
         ``hint`` ends the message; it says what to do if the column is about something else.
         """
-        values = self.values[column]
-        codes = {value: code(value.strip()) for value in set(values)}
-        bad = {value for value, number in codes.items() if number is None}
-        if bad:
-            row = next(row for row, value in enumerate(values) if value in bad)
-            valid = f"one of {shortened(expected)}{nearest(values[row].strip(), list(expected))}"
-            problem = f"{values[row]!r}, expected {valid}"
-            raise InputError(f"{self.where(row)}: {column} is {problem}{hint}")
-        return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
+        values, at_N = self.texts(column).distinct()
+        codes = [code(value.strip()) for value in values]
+        if None in codes:
+            row = int(np.isin(at_N, [at for at, number in enumerate(codes) if number is None]).argmax())
+            value = values[at_N[row]]
+            valid = f"one of {shortened(expected)}{nearest(value.strip(), list(expected))}"
+            raise InputError(f"{self.where(row)}: {column} is {value!r}, expected {valid}{hint}")
+        return np.array(codes, np.int64)[at_N]
+
+    def texts(self, column: str) -> Texts:
+        """Return a column."""
+        return Texts.of(self.values[column])
 
     def decode_numbers(self, column: str, number: int) -> NDArray[np.int64]:
         """Return the values of a column of integers from 0 to ``number`` - 1, (N,) int64."""
         codes = {str(code): code for code in range(number)}
         return self.decode(column, codes.get, list(codes))
 
-    def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
+    def image_paths(self, column: str, root: Path) -> Texts:
         """Return the paths (N,) in a column, made relative to ``root`` by `relative_path`. Raises `InputError`."""
-        return tuple(relative_path(path, root, self.where(row)) for row, path in enumerate(self.values[column]))
+        return Texts.of(relative_path(path, root, self.where(row)) for row, path in enumerate(self.values[column]))
 
 
 def cell_text(value: object) -> str | None:
@@ -278,8 +282,8 @@ def coded_dataset(
         name,
         root,
         columns.path,
-        tuple(paths),
-        lines=np.array(columns.lines, dtype=np.int64),
+        paths,
+        lines=np.asarray(columns.lines, dtype=np.int64),
         labels=labels,
         attributes=attribute_codes,
         splits=splits,
@@ -350,7 +354,7 @@ def _refuse_negative(columns: Columns, column: str, values: Set[str], hint: str)
 
 def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set[str]:
     """Return the distinct values except missing ones: empty cells and, among numbers, NaN."""
-    values = set(map(str.strip, set(columns.values[column])))
+    values = set(map(str.strip, columns.texts(column).distinct()[0]))
     missing = {value for value in values if value.lower() in ("", "nan")}
     if not all(map(NUMBER.fullmatch, values - missing)):  # "nan" among names is a name, such as the bread
         missing &= {""}

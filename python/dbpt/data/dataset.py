@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
 from dbpt.data.paths import find_member
+from dbpt.data.texts import Texts
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
 from dbpt.groups import group_ids, group_name
@@ -39,7 +40,7 @@ class Dataset:
         name: "waterbirds", "celeba", "metashift", or a table's file name without its suffix.
         root: the folder that ``paths`` are relative to.
         source: the file that lists the rows, or the folder if no file does.
-        paths: (N,) relative to ``root``, with forward slashes.
+        paths: (N,) relative to ``root``, with forward slashes. They are kept as `Texts`, which share memory.
         lines: (N,) int64, 1-based line of ``source``; 0 if no file lists the rows.
         labels: (N,) int64 class index.
         attributes: (N,) int64 true attribute index, -1 where unknown.
@@ -58,7 +59,7 @@ class Dataset:
     name: str
     root: Path
     source: Path
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     lines: NDArray[np.int64]
     labels: NDArray[np.int64]
     attributes: NDArray[np.int64]
@@ -74,9 +75,10 @@ class Dataset:
     other_columns: OtherColumns = NO_OTHER_COLUMNS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", Texts.of(self.paths))
         columns = (self.lines, self.labels, self.attributes, self.splits, *self.known_factors)
         assert all(column.shape == (len(self.paths),) and column.dtype == np.int64 for column in columns)
-        assert all(cells.shape == (len(self.paths),) for cells in self.other_columns.cells.values())
+        assert all(len(cells) == len(self.paths) for cells in self.other_columns.cells.values())
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -174,7 +176,7 @@ class Dataset:
         """
         return replace(
             self,
-            paths=tuple(self.paths[row] for row in rows.tolist()),
+            paths=Texts.of(self.paths).take(rows),
             lines=self.lines[rows],
             labels=self.labels[rows],
             attributes=self.attributes[rows],
@@ -283,7 +285,7 @@ def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = Tru
 
 def check_names(dataset: Dataset) -> None:
     """Refuse a name that is not UTF-8, which tables, reports and run folders can't store."""
-    for row, path in enumerate(dataset.paths):
+    for row, path in enumerate(() if Texts.of(dataset.paths).is_ascii else dataset.paths):
         if not path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path):
             raise InputError(f"{dataset.source}: the name of image {path!a} (row {row + 1}) is not UTF-8; rename it")
 
@@ -307,9 +309,9 @@ def as_on_disk(dataset: Dataset) -> Dataset:
 
     An accented letter is one code point in most tables (NFC), and a letter and a mark in file names from a Mac (NFD).
     """
-    if all(map(str.isascii, dataset.paths)):
+    if Texts.of(dataset.paths).is_ascii:
         return dataset
-    paths = tuple(path if path.isascii() else _on_disk(dataset.root, path) for path in dataset.paths)
+    paths = Texts.of(path if path.isascii() else _on_disk(dataset.root, path) for path in dataset.paths)
     return dataset if paths == dataset.paths else replace(dataset, paths=paths)
 
 
@@ -320,10 +322,8 @@ def _on_disk(root: Path, path: str) -> str:
 
 def repeated_paths(dataset: Dataset) -> Iterator[str]:
     """Yield a line for each row whose path occurs in an earlier row."""
-    first: dict[str, int] = {}
-    for row, path in enumerate(dataset.paths):
-        if (earlier := first.setdefault(path, row)) != row:
-            yield f"{dataset.where(row)}: {path!r} is already at {dataset.where(earlier)}; keep one"
+    for row, earlier in Texts.of(dataset.paths).repeated():
+        yield f"{dataset.where(row)}: {dataset.paths[row]!r} is already at {dataset.where(earlier)}; keep one"
 
 
 def check_classes(dataset: Dataset) -> None:
@@ -368,17 +368,16 @@ def why_missing(dataset: Dataset, row: int) -> str:
 
 def missing_rows(dataset: Dataset) -> list[int]:
     """Return the rows without an image file in the root."""
-    root, paths = dataset.root, dataset.paths
-    folders: dict[str, list[str]] = {}
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        folders.setdefault(folder, []).append(name)
-    unlisted = {(folder, name) for folder, names in folders.items() for name in set(names) - _file_names(root / folder)}
-    if not unlisted:
-        return []
-    # Listings leave out links, and a file system may accept other spellings (case, Unicode forms), so ask it.
-    absent = {(folder, name) for folder, name in unlisted if not _is_there(root / folder / name)}
-    return [row for row, path in enumerate(paths) if (path.rpartition("/")[0], path.rpartition("/")[2]) in absent]
+    root, paths, missing = dataset.root, Texts.of(dataset.paths), list[int]()
+    folders, at_N = Texts.of(path.rpartition("/")[0] for path in paths).distinct()
+    by_folder = np.split(np.argsort(at_N, kind="stable"), np.bincount(at_N).cumsum()[:-1])
+    for folder, rows in zip(folders, by_folder, strict=True):
+        listed = _file_names(root / folder)
+        for row, path in zip(rows.tolist(), paths.take(rows), strict=True):
+            # Listings leave out links, and a file system may accept other spellings (case, Unicode forms), so ask it.
+            if path.rpartition("/")[2] not in listed and not _is_there(root / path):
+                missing.append(row)
+    return sorted(missing)
 
 
 def _is_there(path: Path) -> bool:

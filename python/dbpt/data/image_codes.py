@@ -8,7 +8,7 @@ order of the data: (N,) names or indices, or (N, K) probabilities. Nothing is un
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
-from dbpt.data.tables import READERS, rows_by_path, unmarked
+from dbpt.data.tables import READERS, rows_by_path
+from dbpt.data.texts import Texts
 from dbpt.data.words import Vocabulary
+from dbpt.data.writing import unmarked
 from dbpt.errors import InputError, in_digits, plain_number
 from dbpt.storage.files import check_readable, open_npy
 
@@ -111,42 +113,46 @@ def _from_table(
     if name not in table.values or not there:
         reader(path, (name, *(there or wanted.columns[:1])), (), hint=wanted.hint)  # which refuses it
     table = replace(table, values={**table.values, PATH: table.values[name]})
-    row_of, ignored = rows_by_path(table, dataset)
-    failed = set[int]()
+    row_N, ignored = rows_by_path(table, dataset)
+    is_failed = np.zeros(len(rows), np.bool_)
     if not wanted.unknown and ERROR in table.values:  # as `dbpt predict` writes it
-        pairs = zip(table.values[ERROR], table.values[there[0]], strict=True)
-        failed = {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
-    is_failed = np.array([row_of.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
-    read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], row_of)
+        error_n, empty_n = (_is_empty(table.texts(column)) for column in (ERROR, there[0]))
+        is_failed = (row_N[rows] >= 0) & (~error_n & empty_n)[row_N[rows]]
+    read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], row_N)
     warnings = []
     for row in ignored[:1]:
         first = f"{table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
         warnings = [caution("ignored rows", path=str(path), n=len(ignored), of=len(table.lines), first=first)]
-    left_out = [row_of[dataset.paths[row]] for row in rows[is_failed].tolist()]
-    for row in left_out[:3]:
+    left_out = row_N[rows[is_failed]]
+    for row in left_out[:3].tolist():
         values = {"where": table.where(row), "path": table.values[PATH][row], "noun": wanted.noun}
         warnings.append(caution("no value", **values, reason=f"{table.values[ERROR][row]:.100}"))
-    if left_out[3:]:
+    if len(left_out) > 3:
         warnings.append(caution("more without a value", noun=wanted.noun, n=len(left_out) - 3))
-    return replace(read.among(~is_failed) if left_out else read, warnings=tuple(warnings))
+    return replace(read.among(~is_failed) if is_failed.any() else read, warnings=tuple(warnings))
+
+
+def _is_empty(texts: Texts) -> NDArray[np.bool_]:
+    return np.fromiter(texts.map(lambda text: not text.strip()), np.bool_, len(texts))
 
 
 def _from_rows(
-    table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], row_of: Mapping[str, int]
+    table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], row_N: NDArray[np.int64]
 ) -> Codes:
-    """Return what the ``table`` has for the ``rows`` of ``dataset``; ``row_of`` are its rows by path."""
+    """Return what the ``table`` has for the ``rows`` of ``dataset``; ``row_N`` is its row of each image."""
     path, names = table.path, [f"p_{name}" for name in wanted.vocabulary]
-    missing = [row for row in rows.tolist() if dataset.paths[row] not in row_of]
+    order, values = row_N[rows], table.values
+    missing = rows[order < 0].tolist()
     if missing and wanted.in_part not in table.values:
         first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
         hint = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
         if wanted.unknown:
             hint = f"add a row for each, with an empty {wanted.noun} where it is unknown; {hint}"
         raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {hint}")
-    order = [row_of.get(dataset.paths[row]) for row in rows.tolist()]
-    values = {name: ["" if row is None else cells[row] for row in order] for name, cells in table.values.items()}
-    sought = Columns(path, [0 if row is None else table.lines[row] for row in order], values, unit=table.unit)
-    if LABEL in values and None not in order:
+    if missing or not np.array_equal(order, np.arange(len(table.lines))):
+        values = {name: table.texts(name).filled(order) for name in values}
+    sought = Columns(path, np.append(table.lines, 0)[order], values, unit=table.unit)
+    if LABEL in values and not missing:
         labels = _codes(sought, LABEL, dataset.words.classes, unknown=False)
         for wrong in np.flatnonzero(labels != dataset.labels[rows])[:1]:
             says = f"label is {values[LABEL][wrong]!r}, but {dataset.class_names[dataset.labels[rows[wrong]]]!r} in"
@@ -161,7 +167,7 @@ def _from_rows(
         numbers = np.stack([_numbers(sought, name, codes < 0) for name in names], axis=1)
         probabilities = _checked_probabilities(numbers, names, sought.where, codes < 0)
     _refuse_ambiguous(sought, column, wanted, codes, probabilities)
-    if wanted.sure in values:
+    if wanted.sure is not None and wanted.sure in values:
         sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0)[:, None], [wanted.sure], sought.where)[:, 0]
     return Codes(codes, probabilities, sure)
 
@@ -170,7 +176,7 @@ def _codes(
     columns: Columns, name: str, vocabulary: Vocabulary, *, unknown: bool, are_indices: bool = False
 ) -> NDArray[np.int64]:
     """Return the indices (n,) in a column of names or indices; with ``unknown``, -1 where it is empty or -1."""
-    values = {value.strip() for value in set(columns.values[name])}
+    values = {value.strip() for value in columns.texts(name).distinct()[0]}
     names = () if are_indices else vocabulary
     blank = {value for value in values if unknown and value not in names and is_unknown(value)}
     expected: Sequence[str] = [str(index) for index in range(len(vocabulary))]
@@ -188,10 +194,11 @@ def _refuse_ambiguous(
 
     They are names if the ``probabilities`` say so, in more rows than they say that they are indices.
     """
-    names, integers = list(wanted.vocabulary), [integer_of(value.strip()) for value in columns.values[name]]
+    names, (values, at_N) = list(wanted.vocabulary), columns.texts(name).distinct()
+    integers = [integer_of(value.strip()) for value in values]
     index_of = {integer_of(text): index for index, text in enumerate(names)}
-    by_name = np.array([index_of.get(value, -1) for value in integers])
-    by_index = np.array([value if value in range(len(names)) else -1 for value in integers])
+    by_name = np.array([index_of.get(value, -1) for value in integers])[at_N]
+    by_index = np.array([value if value in range(len(names)) else -1 for value in integers])[at_N]
     known = codes >= 0
     differs = known & (by_name != by_index)
     if not differs.any() or (by_name[known] < 0).any() or (by_index[known] < 0).any():
@@ -210,13 +217,20 @@ def _refuse_ambiguous(
 
 def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return a column of numbers (n,); a cell may be empty, as 0, where ``blank`` (n,)."""
-    numbers, cells = list[float](), zip(columns.values[name], blank.tolist(), strict=True)
+    texts, numbers = columns.texts(name), np.zeros(len(blank))
+    for row, number in enumerate(texts.map(_number)):
+        if number is not None:
+            numbers[row] = number
+        elif texts[row].strip() or not blank[row]:
+            raise InputError(f"{columns.where(row)}: {name} is {texts[row]!r}, expected a number")
+    return numbers
+
+
+def _number(text: str) -> float | None:
     try:
-        numbers.extend(0.0 if unknown and not text.strip() else plain_number(text) for text, unknown in cells)
+        return plain_number(text)
     except ValueError:
-        row = len(numbers)
-        raise InputError(f"{columns.where(row)}: {name} is {columns.values[name][row]!r}, expected a number") from None
-    return np.array(numbers)
+        return None
 
 
 def _checked_shares(

@@ -7,8 +7,9 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +25,7 @@ from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folde
 from dbpt.data.other_columns import RESERVED, OtherCells
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
+from dbpt.data.texts import BLOCK_ROWS, Texts
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.environment import cache_folder
 from dbpt.errors import InputError, nearest, optional_module
@@ -355,25 +357,34 @@ def save_table(dataset: Dataset, cache: Path) -> Path:
 
     Reading it with the words of ``dataset`` gives the same labels, attributes and splits.
     """
-    columns = {"path": dataset.paths, "label": [dataset.class_names[code] for code in dataset.labels.tolist()]}
+    columns: dict[str, Sequence[str]] = {
+        "path": dataset.paths,
+        "label": Texts.coded(dataset.class_names, dataset.labels),
+    }
     if dataset.splits.any():  # else all are of split train, which a reader notes where it is not written
-        columns["split"] = [SPLITS[code] for code in dataset.splits.tolist()]
+        columns["split"] = Texts.coded(SPLITS, dataset.splits)
     for factor, codes in zip(dataset.words.factors, dataset.known_factors, strict=bool(dataset.known_factors)):
-        values = (*factor.values, "")  # the last for -1
-        columns[factor.name] = [values[code] for code in codes.tolist()]
+        columns[factor.name] = Texts.coded(factor.values, codes)
     if dataset.num_attributes and not dataset.known_factors:
-        names = (*dataset.attribute_names, "")  # the last for -1
-        columns["attribute"] = [names[code] for code in dataset.attributes.tolist()]
+        columns["attribute"] = Texts.coded(dataset.attribute_names, dataset.attributes)
     roles = {*tabular.ROLES, *(factor.name for factor in dataset.words.factors)}
     for name, cells in dataset.other_columns.cells.items():
-        columns[f"{RESERVED}{name}" if name in roles else name] = cells.tolist()
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([columns, *zip(*columns.values(), strict=True)])
-    digest = hashlib.sha256(text.getvalue().encode()).hexdigest()[:32]
-    file = cache / "datasets" / digest / (re.sub(r"[^\w-]", "_", dataset.name) + ".csv")
+        columns[f"{RESERVED}{name}" if name in roles else name] = cells
+    digest = hashlib.sha256()
+    for part in _plain_csv(columns):
+        digest.update(part.encode())
+    file = cache / "datasets" / digest.hexdigest()[:32] / (re.sub(r"[^\w-]", "_", dataset.name) + ".csv")
     if not file.is_file():
         logger.info(f"saving {len(dataset)} rows as {file}")
         with system_errors(f"{file}: cannot save the rows there"):
             file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, text.getvalue())
+        write_atomically(file, _plain_csv(columns))
     return file
+
+
+def _plain_csv(columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield columns as CSV that keeps every cell as it is, some rows at a time."""
+    rows = chain([columns], zip(*columns.values(), strict=True))
+    while block := list(islice(rows, BLOCK_ROWS)):
+        csv.writer(text := io.StringIO(newline="")).writerows(block)
+        yield text.getvalue()

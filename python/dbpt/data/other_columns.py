@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.texts import TextBuilder, Texts
 from dbpt.errors import CONTROL
 
 MOST_COLUMNS = 200  # features of a network, saved as columns, would fill the memory
@@ -37,12 +38,12 @@ class LeftOut:
 class OtherColumns:
     """The cells (N,) of columns without a role by name, "" where empty; and the columns that could not be read."""
 
-    cells: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    cells: Mapping[str, Texts] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
     def take(self, rows: NDArray[np.int64]) -> "OtherColumns":
         """Return the cells of the ``rows`` (n,), in this order."""
-        return OtherColumns({name: cells[rows] for name, cells in self.cells.items()}, self.left_out)
+        return OtherColumns({name: cells.take(rows) for name, cells in self.cells.items()}, self.left_out)
 
     def without(self, names: Iterable[str]) -> "OtherColumns":
         """Return all columns but those of these ``names``."""
@@ -63,7 +64,8 @@ class OtherCells:
     def __init__(self, with_role: Collection[str] | None) -> None:
         self.with_role = with_role
         self.num_rows = 0
-        self.texts: dict[str, list[str | None]] = {}
+        self.texts: dict[str, TextBuilder] = {}
+        self.no_text = set[str]()
         self.reasons: dict[str, Unreadable] = {}
 
     def positions(self, header: Sequence[str], unreadable: Collection[str] = ()) -> dict[str, int]:
@@ -84,15 +86,17 @@ class OtherCells:
                 self.reasons[name] = "too many columns"
             else:
                 chosen[name] = position
-                self.texts.setdefault(name, [])
+                self.texts.setdefault(name, TextBuilder())
         return chosen
 
     def add(self, cells: Mapping[str, Iterable[object]], num_rows: int) -> None:
         """Add some rows. A column that they lack is empty there."""
         for name, values in cells.items():
-            column = self.texts[name]
-            column += [""] * (self.num_rows - len(column))
-            column += map(text_of, values)
+            self.texts[name].fill(self.num_rows)
+            for text in map(text_of, values):
+                self.texts[name].append(text or "")
+                if text is None:
+                    self.no_text.add(name)
         self.num_rows += num_rows
 
     def add_row(self, row: Mapping[str, object]) -> None:
@@ -103,14 +107,13 @@ class OtherCells:
 
     def columns(self) -> OtherColumns:
         """Return the columns in which every cell can be text."""
-        self.reasons |= {name: "type" for name, texts in self.texts.items() if None in texts}
+        self.reasons |= {name: "type" for name in self.texts if name in self.no_text}
         cells = {}
         for name, texts in self.texts.items():
             own = name.removeprefix(RESERVED)
             if name not in self.reasons:
-                column = np.full(self.num_rows, "", dtype=np.object_)
-                column[: len(texts)] = texts
-                cells[name if own in self.texts else own] = column
+                texts.fill(self.num_rows)
+                cells[name if own in self.texts else own] = texts.texts()
         return OtherColumns(cells, tuple(LeftOut(name, reason) for name, reason in self.reasons.items()))
 
 

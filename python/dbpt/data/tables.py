@@ -1,15 +1,20 @@
 """A data set as a table (CSV, TSV, JSON lines, Parquet), and its rows found by path."""
 
+import codecs
 import csv
+import errno
 import io
 import os
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +23,18 @@ from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
 from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
+from dbpt.data.texts import BLOCK_ROWS, RowNames, TextBuilder, TextIndex, Texts
+from dbpt.data.writing import unmarked
 from dbpt.errors import InputError, nearest
-from dbpt.storage.files import open_regular, read_regular, reason_of
+from dbpt.storage.files import READ_BLOCK, open_regular, reason_of, system_errors
 from dbpt.storage.typed_json import json_kind, json_object
 
 MAX_BYTES = 1 << 32
 SEPARATORS = ",;\t"  # of a .csv; spreadsheets write semicolons where the comma is the decimal point
-FIRST_LINE = re.compile(r"[^\r\n]+")
 NAMED_SEPARATOR = re.compile(r"\"?sep=(.)\"?(?=[\r\n])", re.IGNORECASE)
 """Excel's first line, which names the separator."""
+ROWS_AT_ONCE = 512  # few enough that Python's search for reference cycles doesn't see them
+BATCH_ROWS = 1 << 17
 CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
 OTHER_TYPES = ("is_date", "is_timestamp", "is_time", "is_decimal")  # of columns without a role
 
@@ -58,56 +66,80 @@ def dataset_of(columns: tabular.Columns, root: Path, request: tabular.DataReques
     names = request.column_names
     own_names = columns.values.get(names["path"])
     if request.images:
-        paths = columns.image_paths(names["path"], root)
+        paths: Sequence[str] = columns.image_paths(names["path"], root)
     elif own_names is None:
-        paths = tuple(f"row {row + 1}" for row in range(len(columns.lines)))
+        paths = RowNames(len(columns.lines))
     elif "" in own_names:
         row, column = own_names.index(""), names["path"]
         raise InputError(f"{columns.where(row)}: {column} is empty; name every row, or drop the column")
     else:
-        paths = tuple(own_names)
+        paths = own_names
     return tabular.coded_dataset(request, columns, paths, name=name, root=root)
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file without its byte order mark. Raises `InputError` for anything else."""
-    raw = read_regular(path, "file", MAX_BYTES)
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
-        raise InputError(f"{path}: is not UTF-8 text (UTF-16 or binary); save it as UTF-8")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path} line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save it as UTF-8") from None
-    start = text.lstrip()[:200].lower()
+@contextmanager
+def open_text(path: Path, newline: str = "") -> Iterator[TextIO]:
+    """Open a UTF-8 file, after its byte order mark. Raises `InputError` for anything else, before a line is read."""
+    with system_errors(f"{path}: cannot read the file"), open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise InputError(f"{path}: more than {MAX_BYTES} bytes, too large for a file")
+        _check_text(path, file)
+        file.seek(0)
+        yield io.TextIOWrapper(file, "utf-8-sig", newline=newline)
+
+
+def _check_text(path: Path, file: BinaryIO) -> None:
+    decode, num_lines, start = codecs.getincrementaldecoder("utf-8")().decode, 0, ""
+    for block in chain(iter(partial(file.read, READ_BLOCK), b""), [b""]):
+        if (not num_lines and block.startswith((b"\xff\xfe", b"\xfe\xff"))) or b"\0" in block:
+            raise InputError(f"{path}: is not UTF-8 text (UTF-16 or binary); save it as UTF-8")
+        try:
+            text = decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            line = num_lines + error.object.count(b"\n", 0, error.start) + 1
+            byte = f"byte 0x{error.object[error.start]:02x}"
+            raise InputError(f"{path} line {line}: {byte} is not UTF-8; save it as UTF-8") from None
+        num_lines += block.count(b"\n")
+        if len(start) < 200:
+            start = (start + text).removeprefix("\ufeff").lstrip()[:200].lower()
     if start.startswith(("<!doctype", "<html", "<?xml", "<head")):
         raise InputError(f"{path}: is a web page, not metadata (a failed download?); download it again")
     if start.startswith("version https://git-lfs"):
         raise InputError(f"{path}: is a Git LFS pointer, not the file itself; run 'git lfs pull' where it came from")
     if not start:
         raise InputError(f"{path}: is empty; expected a header and one row per image")
-    return text
 
 
-def separator_of(text: str, delimiters: str) -> str:
-    """Return the separator that Excel's first line names, else the first of ``delimiters`` that the header contains."""
-    if (named := NAMED_SEPARATOR.match(text)) and named[1] in delimiters:
-        return named[1]
-    first = FIRST_LINE.search(text)
-    return next((delimiter for delimiter in delimiters if first and delimiter in first[0]), delimiters[0])
+def read_text(path: Path) -> str:
+    """Return the text of such a file."""
+    with open_text(path) as file:
+        return file.read()
 
 
-def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def separated_rows(
+    path: Path, lines: Iterable[str], delimiters: str, *, same_width: bool = False
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, fields) of every row that is not blank; ``line`` is the first line of the row.
 
-    A first line that names the separator is no row.
+    The separator is the one that Excel's first line names, which is no row, else the first of ``delimiters`` that the
+    header contains. With ``same_width`` a row with more or fewer fields than the header is refused.
     """
-    text = NAMED_SEPARATOR.sub("", text, count=1) if NAMED_SEPARATOR.match(text) else text
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1
+    rest = iter(lines)
+    head = [next(rest)]
+    while not head[-1].strip("\r\n"):
+        head.append(next(rest))
+    if (named := NAMED_SEPARATOR.match(head[0])) and named[1] in delimiters:
+        delimiters = named[1]
+    delimiter = next((delimiter for delimiter in delimiters if delimiter in head[-1]), delimiters[0])
+    head[0] = head[0][named.end() :] if named else head[0]
+    reader = csv.reader(chain(head, rest), delimiter=delimiter, strict=True)
+    line, width = 1, 0
     try:
         for fields in reader:
             if fields:
+                if same_width and len(fields) != (width := width or len(fields)):
+                    problem = f"has {len(fields)} fields where the header has {width}"
+                    raise InputError(f"{path} line {line}: {problem}; quote fields that contain the separator")
                 yield line, fields
             line = reader.line_num + 1
     except csv.Error as error:
@@ -138,57 +170,61 @@ def read_columns(
     Raises:
         InputError: for a file that can't be read so, and without a required column.
     """
-    text = read_text(path)
-    rows = separated_rows(path, text, separator_of(text, delimiters))
-    first_line, header = next(rows)
-    header = [name.strip() for name in header]
-    positions = tabular.positions_of(f"{path} line {first_line}", header, required, optional, hint)
-    others = OtherCells(with_role)
-    beside = others.positions(header)
-    lines: list[int] = []
-    values: dict[str, list[str]] = {name: [] for name in (*positions, *beside)}
-    appends = [(position, values[name].append) for name, position in (positions | beside).items()]
-    for line, fields in rows:
-        if len(fields) != len(header):
-            problem = f"has {len(fields)} fields where the header has {len(header)}"
-            raise InputError(f"{path} line {line}: {problem}; quote fields that contain the separator")
-        lines.append(line)
-        for position, append in appends:
-            append(fields[position])
+    others, lines = OtherCells(with_role), array("q")
+    with open_text(path) as file:
+        rows = separated_rows(path, file, delimiters, same_width=True)
+        first_line, header = next(rows)
+        header = [name.strip() for name in header]
+        positions = tabular.positions_of(f"{path} line {first_line}", header, required, optional, hint)
+        beside = others.positions(header)
+        builders = {name: TextBuilder() for name in positions}
+        while block := _noted(islice(rows, ROWS_AT_ONCE), lines):
+            for name, builder in builders.items():
+                builder.add(list(map(itemgetter(positions[name]), block)))
+            others.add({name: map(itemgetter(position), block) for name, position in beside.items()}, len(block))
     if not lines:
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
-    others.add({name: values.pop(name) for name in beside}, len(lines))
-    return tabular.Columns(path, lines, values, others=others.columns())
+    values = {name: builder.texts() for name, builder in builders.items()}
+    return tabular.Columns(path, np.asarray(lines), values, others=others.columns())
+
+
+def _noted(rows: Iterable[tuple[int, list[str]]], lines: "array[int]") -> list[list[str]]:
+    """Return the fields of the rows, and append their lines to ``lines``."""
+    block = list[list[str]]()
+    for line, fields in rows:
+        lines.append(line)
+        block.append(fields)
+    return block
 
 
 def _read_jsonl(
     path: Path, required: Sequence[str], optional: Sequence[str], hint: str, with_role: Collection[str] | None = None
 ) -> tabular.Columns:
     """Read the named keys of every line. An optional key is empty in the lines that lack it."""
-    lines: list[int] = []
-    values: dict[str, list[str]] = {name: [] for name in (*required, *optional)}
-    present: set[str] = set()
+    lines, present = array("q"), set[str]()
+    values = {name: TextBuilder() for name in (*required, *optional)}
     others = OtherCells(with_role)
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
-        if not text.strip():
-            continue
-        where = f"{path} line {line}"
-        row = json_object(text, where)
-        for name in required:
-            if name not in row:
-                keys = f"{tabular.shortened(row) or 'none'}{nearest(name, list(row))}"
-                raise InputError(f"{where}: no key {name!r}; keys found: {keys}{hint}")
-        for name, column in values.items():
-            cell = tabular.cell_text(row.get(name))
-            if cell is None:
-                kind = json_kind(row[name])
-                raise InputError(f"{where}: {name} is {kind}, expected text, a number, true, false or null")
-            column.append(cell)
-        lines.append(line)
-        present |= row.keys()
-        others.add_row(row)
-    named = {name: column for name, column in values.items() if name in present}
-    return tabular.Columns(path, lines, named, others=others.columns())
+    with open_text(path, newline="\n") as file:
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            where = f"{path} line {line}"
+            row = json_object(text, where)
+            for name in required:
+                if name not in row:
+                    keys = f"{tabular.shortened(row) or 'none'}{nearest(name, list(row))}"
+                    raise InputError(f"{where}: no key {name!r}; keys found: {keys}{hint}")
+            for name, column in values.items():
+                cell = tabular.cell_text(row.get(name))
+                if cell is None:
+                    kind = json_kind(row[name])
+                    raise InputError(f"{where}: {name} is {kind}, expected text, a number, true, false or null")
+                column.append(cell)
+            lines.append(line)
+            present |= row.keys() & values.keys()
+            others.add_row(row)
+    named = {name: column.texts() for name, column in values.items() if name in present}
+    return tabular.Columns(path, np.asarray(lines), named, others=others.columns())
 
 
 def read_parquet(
@@ -219,15 +255,20 @@ def read_parquet(
                     raise InputError(f"{shown}, expected {expected}, pictures inside the table are not read")
             nested = [field.name for field in schema if not _holds(field.type, (*CELL_TYPES, *OTHER_TYPES))]
             beside = list(others.positions(schema.names, nested))
-            table = file.read(columns=[*positions, *beside])
-            values = {name: _cells(path, name, table.column(name)) for name in positions}
-            others.add({name: _cells(path, name, table.column(name), text_of) for name in beside}, table.num_rows)
+            builders, num_rows = {name: TextBuilder() for name in positions}, 0
+            for batch in file.iter_batches(BATCH_ROWS, columns=[*positions, *beside]):
+                for name, builder in builders.items():
+                    builder.add(*_cells(path, name, batch.column(name), num_rows))
+                of_others = {name: _cells(path, name, batch.column(name), num_rows, text_of) for name in beside}
+                others.add({name: Texts.coded(*cells) for name, cells in of_others.items()}, len(batch))
+                num_rows += len(batch)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = reason_of(error)[:200]
         raise InputError(f"{path}: cannot be read as Parquet ({reason}); write it again") from None
-    if not table.num_rows:
+    if not num_rows:
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
-    return tabular.Columns(path, range(1, table.num_rows + 1), values, unit="row", others=others.columns())
+    values = {name: builder.texts() for name, builder in builders.items()}
+    return tabular.Columns(path, np.arange(1, num_rows + 1), values, unit="row", others=others.columns())
 
 
 def _holds(kind: Any, tests: Iterable[str]) -> bool:
@@ -238,22 +279,27 @@ def _holds(kind: Any, tests: Iterable[str]) -> bool:
     return any(getattr(types, test)(value_type) for test in tests)
 
 
-def _cells(path: Path, name: str, column: Any, text: Callable[[Any], str | None] = tabular.cell_text) -> list[str]:
-    """Return the cells of a column as text, converting each distinct value once."""
-    cells: list[str] = []
-    for chunk in column.chunks:
-        chunk.validate(full=True)
-        if not hasattr(chunk, "dictionary"):
-            chunk = (chunk.cast("float32") if str(chunk.type) == "halffloat" else chunk).dictionary_encode()
-        values = chunk.dictionary.to_pylist()
-        texts = [text(value) for value in values]
-        codes = chunk.indices.fill_null(len(texts)).to_numpy()
-        if None in texts:
-            for row, code in enumerate(codes.tolist(), start=len(cells) + 1):
-                if code < len(texts) and texts[code] is None:
-                    raise InputError(f"{path} row {row}: {name} is {values[code]!a:.80}, expected text or an integer")
-        cells += np.array([*texts, ""], dtype=object)[codes].tolist()
-    return cells
+def _cells(
+    path: Path, name: str, cells: Any, num_before: int, text: Callable[[Any], str | None] = tabular.cell_text
+) -> tuple[list[Any], NDArray[np.int64]]:
+    """Return the different cells of some rows of a column as text, and which of them each row has."""
+    import pyarrow
+
+    cells.validate()
+    if not hasattr(cells, "dictionary"):
+        cells = (cells.cast("float32") if str(cells.type) == "halffloat" else cells).dictionary_encode()
+    codes, size = cells.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False), len(cells.dictionary)
+    if not -1 <= codes.min(initial=-1) <= codes.max(initial=-1) < size:
+        raise OSError(errno.EINVAL, f"an index of {name} is outside its dictionary")
+    is_used = np.bincount(codes + 1, minlength=size + 1) > 0
+    used = np.flatnonzero(is_used)  # of a dictionary that is that of a million rows
+    values = cells.dictionary.take(pyarrow.array(used - 1, mask=used == 0)).to_pylist()
+    texts, codes = [text(value) for value in values], (np.cumsum(is_used) - 1)[codes + 1]
+    if None in texts:
+        row = int(np.isin(codes, [at for at, cell in enumerate(texts) if cell is None]).argmax())
+        problem = f"{name} is {values[codes[row]]!a:.80}, expected text or an integer"
+        raise InputError(f"{path} row {num_before + row + 1}: {problem}")
+    return texts, codes
 
 
 READERS: dict[str, Callable[..., tabular.Columns]] = {
@@ -268,75 +314,36 @@ READERS: dict[str, Callable[..., tabular.Columns]] = {
 PATH = "path"
 
 
-def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[dict[str, int], list[int]]:
-    """Return the row of the table for each path of the data that it has, and the rows of other images."""
-    paths, folder = set(dataset.paths), str(absolute("."))
+def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[NDArray[np.int64], list[int]]:
+    """Return the row of the table for each image, (N,), -1 for an image that it lacks; and the rows of other images."""
+    index, cells, folder = TextIndex(dataset.paths), table.texts(PATH), str(absolute("."))
     roots = [os.path.join(root, "") for root in (str(absolute(dataset.root)), os.path.realpath(dataset.root))]  # noqa: PTH118
-    row_of: dict[str, int] = {}
-    ignored = []
-    for row, cell in enumerate(table.values[PATH]):
-        if not cell.strip() and not any(column[row].strip() for column in table.values.values()):
-            continue  # spreadsheets write such lines at the end
-        if cell in paths:
-            path: str | None = cell
-        elif not cell:
-            raise InputError(f"{table.where(row)}: path is empty; name the image")
-        else:
-            texts = dict.fromkeys((cell, unmarked(cell)))
-            path = next((path for text in texts if (path := _path_in_data(text, paths, roots, folder))), None)
-        if path is None:
-            ignored.append(row)
-        elif path in row_of:
-            other = f"{table.unit} {table.lines[row_of[path]]}"
-            raise InputError(f"{table.where(row)}: image {cell!r} is in {other} already; keep one")
-        else:
-            row_of[path] = row
-    return row_of, ignored
+    image_n, ignored = index.find(cells), list[int]()
+    unmatched = np.flatnonzero(image_n < 0)
+    for start in range(0, len(unmatched), BLOCK_ROWS):
+        rows, spellings = unmatched[start : start + BLOCK_ROWS], list[list[str]]()
+        for row, cell in zip(rows.tolist(), cells.take(rows), strict=True):
+            # Spreadsheets write rows of empty cells at the end.
+            is_blank = not cell.strip() and not any(column[row].strip() for column in table.values.values())
+            if not cell and not is_blank:
+                raise InputError(f"{table.where(row)}: path is empty; name the image")
+            spellings.append([] if is_blank else list(_spellings(cell, roots, folder)))
+        images = iter(index.find(list(chain.from_iterable(spellings))).tolist())
+        for row, names in zip(rows.tolist(), spellings, strict=True):
+            image_n[row] = next((image for image in list(islice(images, len(names))) if image >= 0), -1)
+            if names and image_n[row] < 0:
+                ignored.append(row)
+    rows, row_N = np.flatnonzero(image_n >= 0), np.full(len(dataset), -1)
+    row_N[image_n[rows[::-1]]] = rows[::-1]  # of several rows, the first
+    for row in rows[row_N[image_n[rows]] != rows][:1].tolist():
+        other = f"{table.unit} {table.lines[row_N[image_n[row]]]}"
+        raise InputError(f"{table.where(row)}: image {cells[row]!r} is in {other} already; keep one")
+    return row_N, ignored
 
 
-def _path_in_data(text: str, paths: Collection[str], roots: Sequence[str], folder: str) -> str | None:
-    """Return the path by which the data know an image, or None. A relative one starts at the root or ``folder``."""
-    if (path := posixpath.normpath(text)) in paths:
-        return path
-    full = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118 (once an image)
-    below = (full.removeprefix(root) for root in roots if full.startswith(root))
-    return next((path for path in below if path in paths), None)
-
-
-# Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-MARKED = re.compile(r"'+[=+\-@\t\r\n]")
-BLOCK_ROWS = 8_192
-Column = Sequence[object] | NDArray[Any]
-
-
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return the rows as CSV with line feeds. Text that begins like a formula gets an apostrophe in front.
-
-    >>> csv_text([("path", "shift"), ("=cmd|'/c calc'!A1", -0.5)])
-    "path,shift\\n'=cmd|'/c calc'!A1,-0.5\\n"
-    """
-    lines: list[str] = []
-    # With the line ending "\r\n" the csv module also quotes carriage returns in cells.
-    table = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
-    table.writerows([marked(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    return "".join(f"{line[:-2]}\n" for line in lines)
-
-
-def csv_of_columns(columns: Mapping[str, Column]) -> Iterator[str]:
-    """Yield columns of equal length, by name, as `csv_text`, some rows at a time."""
-    yield csv_text([list(columns)])
-    for start in range(0, max(map(len, columns.values())), BLOCK_ROWS):
-        cells = [column[start : start + BLOCK_ROWS] for column in columns.values()]
-        lists = [part.tolist() if isinstance(part, np.ndarray) else part for part in cells]
-        yield csv_text(zip(*lists, strict=True))
-
-
-def marked(cell: str) -> str:
-    """Return text as a cell that no spreadsheet runs; `unmarked` undoes it."""
-    return f"'{cell}" if FORMULA.match(cell) else cell
-
-
-def unmarked(cell: str) -> str:
-    """Return the text from which `marked` made this cell."""
-    return cell[1:] if MARKED.match(cell) else cell
+def _spellings(cell: str, roots: Sequence[str], folder: str) -> Iterator[str]:
+    """Yield the paths by which the data may know an image. A relative one starts at the root or ``folder``."""
+    for text in dict.fromkeys((cell, unmarked(cell))):
+        yield posixpath.normpath(text)
+        full = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118 (once an image)
+        yield from (full.removeprefix(root) for root in roots if full.startswith(root))

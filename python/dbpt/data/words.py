@@ -372,11 +372,15 @@ def joint_codes(codes: Sequence[NDArray[np.int64]], sizes: Sequence[int]) -> NDA
 
     They are -1 where one of the codes is.
     """
+    if len(codes) == 1:
+        return codes[0]
     joint = np.ravel_multi_index(tuple(np.maximum(codes, 0)), tuple(sizes))
     return np.where(np.min(codes, axis=0) >= 0, joint, -1)
 
 
 def factor_codes(joint: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
     """Return the code (N,) of each factor in the ``joint`` numbers (N,); -1 where that is -1."""
+    if len(sizes) == 1:
+        return [joint]
     codes = np.unravel_index(np.maximum(joint, 0), sizes) if sizes else ()
     return [np.where(joint >= 0, codes_N, -1).astype(np.int64) for codes_N in codes]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import Dataset
+from dbpt.data.texts import Texts
 from dbpt.data.words import UNNAMED, Words, joint_codes
 from dbpt.groups import group_counts, group_ids, group_name
 from dbpt.guesses.base import OWN_VALUES, GroupKind, GuessedFactors, Provenance
@@ -162,9 +163,9 @@ class Grouping:
         """Return the (G,) number of ``rows``, by default all, in each group."""
         return group_counts(self.groups if rows is None else self.groups[rows], self.num_groups)
 
-    def names_of_rows(self, rows: NDArray[np.int64]) -> list[str]:
+    def names_of_rows(self, rows: NDArray[np.int64] | slice) -> Texts:
         """Return the (n,) attributes of ``rows`` by name; "" where unknown."""
-        return [self.pairs[group][1] if group >= 0 else "" for group in self.groups[rows].tolist()]
+        return Texts.coded([attribute for _, attribute in self.pairs], self.groups[rows])
 
     def as_true_attributes(self, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the (N,) attributes as numbers of the true ones of ``dataset``.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.cautions import Caution, caution
 from dbpt.data import PATH, READERS, Codes, Dataset, Wanted, check_possible, read_codes
+from dbpt.data.texts import Texts
 from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
 from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Job, PseudoAttributes
@@ -279,10 +280,10 @@ def _doubts(path: Path, column: str) -> tuple[Caution, ...] | None:
     return None if cells is None else tuple(caution("text", text=text) for text in doubts_of_cells(cells))
 
 
-def doubts_column(doubts: Sequence[str], num_rows: int) -> list[str]:
+def doubts_column(doubts: Sequence[str], num_rows: int) -> Texts:
     """Return the doubts as a column of a table of guesses: in words only once, since a table may have many rows."""
     first = BETWEEN_DOUBTS.join(doubts)
-    return [first, *[DOUBTED if first else ""] * (num_rows - 1)][:num_rows]
+    return Texts.coded([first, DOUBTED if first else ""], np.minimum(np.arange(num_rows), 1))
 
 
 def doubts_of_cells(cells: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt.data.tables import csv_text
+from dbpt.data.writing import csv_text
 from dbpt.evaluation.differences import FigureDifference
 from dbpt.evaluation.results import FIGURES, Metrics
 from dbpt.report import text

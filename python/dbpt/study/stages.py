@@ -14,7 +14,8 @@ from dbpt import clip
 from dbpt.cautions import Caution, caution
 from dbpt.data import SPLITS, Dataset, check_precomputed_file
 from dbpt.data.dataset import check_classes, hold_out
-from dbpt.data.tables import Column
+from dbpt.data.texts import Texts
+from dbpt.data.writing import Column
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
@@ -158,11 +159,11 @@ def image_columns(
     guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
-    attributes: list[str] | None = None,
+    attributes: Texts | None = None,
     predictions: NDArray[np.int64] | None = None,
     probabilities: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, Column]:
-    """Return the columns of a table of images, by name: text as lists, numbers as arrays.
+    """Return the columns of a table of images, by name: text as `Texts`, numbers as arrays.
 
     They are ``path``, ``label``, ``split``, ``prediction``, ``attribute``, ``pseudo_attribute``, its ``confidence`` and
     ``doubts``, ``group`` (the number y * A + a of label and pseudo attribute), and a probability ``p_CLASS`` for each
@@ -178,27 +179,27 @@ def image_columns(
         predictions: (n,) predicted classes of ``rows``, as indices.
         probabilities: (n, C) of the classes.
     """
-    rows = np.arange(len(dataset)) if rows is None else rows
+    of_rows, taken = (pseudo, slice(None)) if rows is None else (pseudo.take(rows), rows)
     classes = dataset.class_names
     columns: dict[str, Column] = {
-        "path": [dataset.paths[row] for row in rows.tolist()],
-        "label": [classes[label] for label in dataset.labels[rows].tolist()],
-        "split": [SPLITS[split] for split in dataset.splits[rows].tolist()],
+        "path": Texts.of(dataset.paths).take(taken),
+        "label": Texts.coded(classes, dataset.labels[taken]),
+        "split": Texts.coded(SPLITS, dataset.splits[taken]),
     }
     if predictions is not None:
-        columns["prediction"] = [classes[label] for label in predictions.tolist()]
+        columns["prediction"] = Texts.coded(classes, predictions)
     if attributes is not None:
         columns["attribute"] = attributes
-    grouping, of_rows = Grouping.guessed(dataset, pseudo), pseudo.take(rows)
+    grouping = Grouping.guessed(dataset, pseudo)
     if grouping.provenance != "none":
         judged = guesses.factors if guesses is not None and guesses.is_judged else []
         doubts = [str(doubt) for judged_part in judged for doubt in judged_part.doubts] if judged else None
-        columns |= _columns("", grouping.names_of_rows(rows), of_rows.confidence, doubts)
+        columns |= _columns("", grouping.names_of_rows(taken), of_rows.confidence, doubts)
         for number, factor in enumerate(of_rows.factors if of_rows.factors[1:] else ()):
             part = grouping.alone(number)
             doubts = [doubt.sentence for doubt in judged[number].doubts] if judged else None
-            columns |= _columns(part.factors[0].name, part.names_of_rows(rows), factor.confidence, doubts)
-        columns["group"] = grouping.groups[rows]
+            columns |= _columns(part.factors[0].name, part.names_of_rows(taken), factor.confidence, doubts)
+        columns["group"] = grouping.groups[taken]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
         columns |= {
@@ -208,7 +209,7 @@ def image_columns(
 
 
 def _columns(
-    name: str, named: list[str], confidence: NDArray[np.float32] | None, doubts: list[str] | None
+    name: str, named: Texts, confidence: NDArray[np.float32] | None, doubts: list[str] | None
 ) -> dict[str, Column]:
     """Return the columns of one attribute, whose value in each of n rows is ``named``, with its confidence (n,)."""
     assert confidence is not None

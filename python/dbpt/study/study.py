@@ -207,7 +207,7 @@ def embedded_rows(
 
 def _rows_without(failures: Sequence[Failure], num_rows: int) -> NDArray[np.int64]:
     """Return the row numbers of ``num_rows`` without those of the ``failures``."""
-    return np.setdiff1d(np.arange(num_rows), [failure.row for failure in failures])
+    return np.delete(np.arange(num_rows), [failure.row for failure in failures])
 
 
 def embed_dataset(

@@ -12,7 +12,7 @@ from runs import said
 from table_files import rows
 
 from dbpt.data import load_dataset
-from dbpt.data.tables import csv_text
+from dbpt.data.writing import csv_text
 from dbpt.errors import InputError
 from dbpt.evaluation.predictions import user_predictions
 

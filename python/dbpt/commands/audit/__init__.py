@@ -14,7 +14,7 @@ from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.result import Audit, audit_figures, render_audit
 from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike
-from dbpt.data.tables import csv_of_columns
+from dbpt.data.writing import write_table
 from dbpt.evaluation import GroupMetrics, gap_interval
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
@@ -49,7 +49,9 @@ AUDIT_FOLDER = OutputFolder(
     marker="status.json",
     record=Marker,
     schema_version=SCHEMA_VERSION,
-    is_file=lambda name: name in ("audit.html", "audit.json", "groups.csv", "factors.csv", "images.csv"),
+    is_file=lambda name: (
+        name in ("audit.html", "audit.json", "groups.csv", "factors.csv", "images.csv", "images.parquet")
+    ),
     subfolders={FIGURES: figures_named("accuracy", r"accuracy_factor-\d+")},
     can_resume=False,
 )
@@ -262,7 +264,7 @@ def _write(
     for name, rows in (("groups.csv", result.group_rows()), ("factors.csv", result.factor_rows())):
         if rows:
             write_atomically(out / name, csv_of_lines(rows))
-    write_atomically(out / "images.csv", csv_of_columns(result.images))
+    write_table(out, "images", result.images)
     write_figures(out, charts)
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)

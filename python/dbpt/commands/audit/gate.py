@@ -1,8 +1,8 @@
 """A gate for continuous integration: bars that an audited classifier must meet; their sentences, and a JUnit file."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 from xml.etree import ElementTree
@@ -10,7 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.tables import Column, read_columns, unmarked
+from dbpt.data.tables import READERS
+from dbpt.data.texts import TextIndex, Texts
+from dbpt.data.writing import Column, unmarked
 from dbpt.errors import InputError, in_digits, nearest
 from dbpt.evaluation import worst_group_difference_interval
 from dbpt.evaluation.audit import AuditFigures
@@ -76,7 +78,7 @@ class Check:
         )
 
 
-IMAGES, RECORD = "images.csv", "audit.json"
+IMAGES, RECORD = "images", "audit.json"
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", "upper-bound": "lower-bound"}
 """A gap is good if it is small, so it is surely good if its upper bound is."""
@@ -186,51 +188,55 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate
     return Gate(checks)
 
 
-def read_baseline(folder: Path) -> dict[str, tuple[str, str]]:
-    """Return label and prediction of each image in the folder of an audit, by path.
+def read_baseline(folder: Path) -> tuple[Path, Texts, Texts, Texts]:
+    """Return the table in the folder of an audit, and the path, label and prediction (N,) of its images.
 
     Raises `InputError` unless its table has just the labels and predictions that its ``audit.json`` counts.
     """
-    for name in (IMAGES, RECORD):
-        if not (folder / name).is_file():
-            raise InputError(f"--baseline {folder}: has no {name}; name the folder of an audit")
-    record, before = folder / RECORD, dict[str, tuple[str, str]]()
+    names = (f"{IMAGES}.csv", f"{IMAGES}.parquet")
+    file = next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+    for path in (file, folder / RECORD):
+        if not path.is_file():
+            raise InputError(f"--baseline {folder}: has no {path.name}; name the folder of an audit")
+    record = folder / RECORD
     kind: Any = dict[str, dict[str, dict[str, Count]]]
     counts = typed({"confusion": read_json(record, "audit").get("confusion")}, kind, record, "audit again")["confusion"]
-    left = Counter({(label, taken_for): n for label, row in counts.items() for taken_for, n in row.items()})
-    table = read_columns(folder / IMAGES, ("path", "label", "prediction"))
-    for row, cells in enumerate(zip(*table.values.values(), strict=True)):
-        path, label, prediction = map(unmarked, cells)
-        left[label, prediction] -= 1
-        if path in before or left[label, prediction] < 0:
+    table = READERS[file.suffix](file, ("path", "label", "prediction"))
+    paths, labels, predictions = (Texts.of(table.texts(name).map(unmarked)) for name in table.values)
+    (label_L, label_N), (prediction_P, prediction_N) = labels.distinct(), predictions.distinct()
+    problems = [(row, 0, f"image {paths[row]!r} is in another line too") for row, _ in islice(paths.repeated(), 1)]
+    pair_N = label_N * len(prediction_P) + prediction_N
+    for pair, n in zip(*map(np.ndarray.tolist, np.unique(pair_N, return_counts=True)), strict=True):
+        label, prediction = label_L[pair // len(prediction_P)], prediction_P[pair % len(prediction_P)]
+        if n > (most := counts.get(label, {}).get(prediction, 0)):
             problem = f"{RECORD} has fewer images of {label!r} taken for {prediction!r}"
-            problem = f"image {path!r} is in another line too" if path in before else problem
-            raise InputError(f"--baseline {table.where(row)}: {problem}; the file was changed, audit again")
-        before[path] = label, prediction
-    if missing := left.total():
-        raise InputError(f"--baseline {folder / IMAGES}: lacks {missing} images that {RECORD} counts; audit again")
-    return before
+            problems.append((int(np.flatnonzero(pair_N == pair)[most]), 1, problem))
+    for row, _, problem in sorted(problems)[:1]:
+        raise InputError(f"--baseline {table.where(row)}: {problem}; the file was changed, audit again")
+    if missing := sum(n for row in counts.values() for n in row.values()) - len(paths):
+        raise InputError(f"--baseline {file}: lacks {missing} images that {RECORD} counts; audit again")
+    return file, paths, labels, predictions
 
 
 def _paired(
     images: dict[str, Column], baseline: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
     """Return which images (N,) are right, now and in the folder of the baseline, and their groups, -1 if unknown."""
-    before = read_baseline(baseline)
-    paths, labels, attributes, predictions = (
-        list(images[name]) for name in ("path", "label", "attribute", "prediction")
-    )
-    where = f"--baseline {baseline / IMAGES}"
-    if missing := [path for path in paths if path not in before]:
-        lacks = f"lacks {len(missing)} of the {len(paths)} images, such as {missing[0]}"
+    file, before, *columns_before = read_baseline(baseline)
+    paths, *columns = (Texts.of(map(str, images[name])) for name in ("path", "label", "prediction", "attribute"))
+    at_N, where = TextIndex(before).find(paths), f"--baseline {file}"
+    for row in np.flatnonzero(at_N < 0)[:1].tolist():
+        lacks = f"lacks {np.count_nonzero(at_N < 0)} of the {len(paths)} images, such as {paths[row]}"
         raise InputError(f"{where}: {lacks}; audit the same images with both classifiers")
-    for path, label in zip(paths, labels, strict=True):
-        if before[path][0] != label:
-            raise InputError(f"{where}: {path} has the label {before[path][0]!r} there, and {label!r} here")
-    numbers: dict[tuple[str, str], int] = {}
-    groups = [
-        numbers.setdefault(pair, len(numbers)) if pair[1] else -1 for pair in zip(labels, attributes, strict=True)
-    ]
-    correct = [label == prediction for label, prediction in zip(labels, predictions, strict=True)]
-    others = [label == before[path][1] for path, label in zip(paths, labels, strict=True)]
-    return np.array(correct), np.array(others), np.array(groups, dtype=np.int64)
+    code_of = {"": 0}
+    codes = list[NDArray[np.int64]]()
+    for values, value_N in (
+        column.distinct() for column in (*columns, *(column.take(at_N) for column in columns_before))
+    ):
+        codes.append(np.array([code_of.setdefault(value, len(code_of)) for value in values])[value_N])
+    label, prediction, attribute, label_before, prediction_before = codes
+    for row in np.flatnonzero(label != label_before)[:1].tolist():
+        labels = f"the label {columns_before[0][at_N[row]]!r} there, and {columns[0][row]!r} here"
+        raise InputError(f"{where}: {paths[row]} has {labels}")
+    groups = np.where(attribute > 0, np.unique(label * len(code_of) + attribute, return_inverse=True)[1], -1)
+    return label == prediction, label == prediction_before, groups

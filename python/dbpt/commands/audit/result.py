@@ -12,7 +12,7 @@ import numpy as np
 from dbpt.commands.audit.gate import Bars, By, Gate, judged
 from dbpt.commands.audit.next_step import UNRELATED
 from dbpt.data.loading import import_pandas
-from dbpt.data.tables import Column
+from dbpt.data.writing import Column
 from dbpt.evaluation import Group
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import AuditFigures, Verdict

@@ -19,7 +19,8 @@ from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
-from dbpt.data.tables import csv_of_columns, csv_text
+from dbpt.data.texts import joined
+from dbpt.data.writing import csv_text, write_table
 from dbpt.evaluation.of_study import metrics_of_study
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved
@@ -261,7 +262,7 @@ def write_results(
     probabilities = final.classifier.probabilities(features)
     of_images: dict[str, Any] = {"predictions": final.predictions, "probabilities": probabilities}
     columns = image_columns(dataset, study.pseudo, study.guesses, **of_images)
-    write_atomically(out / "predictions.csv", csv_of_columns(columns))
+    write_table(out, "predictions", columns)
     write_atomically(out / "history.jsonl", history)  # in the order of the table, with the best epochs
     write_json(out / "metrics.json", asdict(metrics))
     charts = result_charts(metrics, [json.loads(line) for line in history])
@@ -294,7 +295,7 @@ def _write_pseudo_attributes(out: Path, study: Study) -> None:
         "posterior": pseudo.posterior,
         "confidence": pseudo.confidence,
         "splits": study.splits.astype(np.int8),
-        "paths": np.frombuffer("\0".join(dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
+        "paths": np.frombuffer(joined(dataset.paths, "\0"), np.uint8),
     }
     metadata = {"attributes": json.dumps(names), "paths": "UTF-8, separated by NUL"}
     write_tensors(out / "pseudo_attributes.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)

@@ -26,7 +26,9 @@ from dbpt.commands.label.result import (
 )
 from dbpt.commands.label.sample import Design, read_design
 from dbpt.data import SPLITS, Columns, factor_codes, joint_codes
-from dbpt.data.tables import SEPARATORS, Column, csv_of_columns, read_columns, unmarked
+from dbpt.data.tables import SEPARATORS, read_columns
+from dbpt.data.texts import Texts
+from dbpt.data.writing import Column, csv_of_columns, unmarked
 from dbpt.errors import InputError
 from dbpt.groups import worst_group
 from dbpt.runs.output_folder import read_settings
@@ -65,15 +67,15 @@ def write_labelled_table(
     dataset, rows = load_rows(config, words, design.paths, data, root)
     columns: dict[str, Column] = {
         "path": dataset.paths,
-        "label": [dataset.class_names[label] for label in dataset.labels.tolist()],
-        "split": [SPLITS[split] for split in dataset.splits.tolist()],
+        "label": Texts.coded(dataset.class_names, dataset.labels),
+        "split": Texts.coded(SPLITS, dataset.splits),
     }
     known = dataset.factor_attributes
     is_kept = config.keeps_known and config.pseudo_attributes is None
     for i, (question, names) in enumerate(design.questions.items()):
         codes = known[i].copy() if is_kept else np.full(len(dataset), -1)
         codes[rows] = np.where(answers[:, i] >= 0, answers[:, i], codes[rows])
-        columns[question] = [[*names, ""][code] for code in codes.tolist()]
+        columns[question] = Texts.coded(names, codes)
     write_atomically(out, csv_of_columns(columns), overwrite=False)
     labels = {"pseudo_attributes": out, "guess_only_unknown": True}
     return str(Command("fit", arguments={"config": run / "config.toml", **labels, "out": f"{run}-refit"}))

@@ -15,7 +15,8 @@ from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.features import map_blocks
-from dbpt.data.tables import csv_text, read_columns, unmarked
+from dbpt.data.tables import read_columns
+from dbpt.data.writing import csv_text, unmarked
 from dbpt.errors import InputError, first_few, nearest
 from dbpt.features.images import UnreadableImage
 from dbpt.groups.ids import permutation

@@ -1,6 +1,7 @@
 """CelebA: its tables of attributes, splits and files."""
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -13,6 +14,7 @@ from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.layouts import DatasetReader
 from dbpt.data.paths import NOT_PUBLISHED, find_root, first_of, relative_path
 from dbpt.data.tables import read_columns, read_text, separated_rows
+from dbpt.data.texts import Texts
 from dbpt.data.words import COMMA_HINT, Factor, Vocabulary, Words
 from dbpt.errors import InputError, nearest
 
@@ -73,8 +75,8 @@ class CelebA(DatasetReader):
             "celeba",
             root,
             rows.path,
-            tuple(relative_path(path, root, rows.where(row)) for row, path in enumerate(paths)),
-            lines=np.array(rows.lines, dtype=np.int64),
+            Texts.of(relative_path(path, root, rows.where(row)) for row, path in enumerate(paths)),
+            lines=np.asarray(rows.lines, dtype=np.int64),
             labels=labels,
             attributes=reduce(lambda combination, present: 2 * combination + present, spurious),
             splits=splits,
@@ -146,8 +148,9 @@ def celeba_columns(root: Path, wanted: Sequence[str], is_usual: bool, notes: lis
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, fields), separated by commas if one of the first two rows has a comma, else by white space."""
     text = read_text(path)
+    lines = io.StringIO(text, newline="")
     if any("," in line for line in text.lstrip().split("\n", 2)[:2]):
-        yield from ((line, [field.strip() for field in fields]) for line, fields in separated_rows(path, text, ","))
+        yield from ((line, [field.strip() for field in fields]) for line, fields in separated_rows(path, lines, ","))
         return
     yield from ((number, line.split()) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
@@ -201,7 +204,7 @@ def _with_partition(rows: Columns, root: Path, notes: list[str]) -> Columns:
             raise InputError(f"{rows.where(row)}: image {name!r} has no row in {path}; use lists that match")
     if unused := len(partition.keys() - set(names)):
         notes.append(f"{unused} images of {path.name} have no row in {rows.path.name} and are left out")
-    return Columns(rows.path, rows.lines, rows.values | {SPLIT: [partition[name] for name in names]})
+    return Columns(rows.path, rows.lines, {**rows.values, SPLIT: [partition[name] for name in names]})
 
 
 def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
@@ -211,13 +214,14 @@ def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
     names = {IMAGE: NAMES[IMAGE], SPLIT: NAMES[SPLIT]}
     names |= {name: NAMES[name] if is_usual else (name,) for name in wanted}
     table = read_columns(path, (), tuple(name for group in names.values() for name in group))
-    values: dict[str, list[str]] = {IMAGE: []}
+    values, images = dict[str, Sequence[str]](), list[str]()
     for row, text in enumerate(table.values[_present(table, NAMES[IMAGE])]):
         name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
         if not IMAGE_NAME.fullmatch(name):  # only image names distinguish the table from that of Waterbirds
             expected = "is not the name of a CelebA image, such as 000001.jpg; is this the table of CelebA?"
             raise InputError(f"{table.where(row)}: {text!r} {expected}")
-        values[IMAGE].append(name)
+        images.append(name)
+    values[IMAGE] = images
     for name, codes, valid in ((SPLIT, PARTS, list(PARTS)), *((name, PRESENT, VALUES) for name in wanted)):
         own_name = _present(table, names[name])
         table.decode(own_name, codes.get, valid)  # refuses other values under the name that the table has

@@ -130,7 +130,7 @@ def _read_metadata(images: Path, metadata: Path) -> Dataset:
         images,
         metadata,
         tuple(paths),
-        lines=np.array(columns.lines, dtype=np.int64),
+        lines=np.asarray(columns.lines, dtype=np.int64),
         labels=labels,
         attributes=attributes,
         splits=columns.decode_numbers("split", 3),

@@ -43,7 +43,7 @@ class Waterbirds(DatasetReader):
             root,
             root / METADATA,
             columns.image_paths("img_filename", root),
-            lines=np.array(columns.lines, dtype=np.int64),
+            lines=np.asarray(columns.lines, dtype=np.int64),
             labels=columns.decode_numbers("y", 2),
             attributes=columns.decode_numbers("place", 2),
             splits=columns.decode_numbers("split", 3),

@@ -1,0 +1,111 @@
+"""Tables that dbpt writes: CSV whose text no spreadsheet runs as a formula, and Parquet where a table is long."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.texts import BLOCK_ROWS, Texts
+from dbpt.storage.files import write_atomically
+
+MOST_ROWS_OF_CSV = 1_000_000
+"""A table of images with more rows is written as Parquet, if pyarrow is there."""
+BATCH_ROWS = 1 << 17
+# Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+MARKED = re.compile(r"'+[=+\-@\t\r\n]")
+Column = Sequence[object] | NDArray[Any]
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return the rows as CSV with line feeds. Text that begins like a formula gets an apostrophe in front.
+
+    >>> csv_text([("path", "shift"), ("=cmd|'/c calc'!A1", -0.5)])
+    "path,shift\\n'=cmd|'/c calc'!A1,-0.5\\n"
+    """
+    return _csv_text([marked(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+
+
+def _csv_text(rows: Iterable[Iterable[object]]) -> str:
+    # With this line ending the csv module also quotes carriage returns in cells; no cell has a NUL.
+    end, text = "\0\r\n", io.StringIO(newline="")
+    csv.writer(text, lineterminator=end).writerows(rows)
+    return text.getvalue().replace(end, "\n")
+
+
+def csv_of_columns(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Yield columns of equal length, by name, as `csv_text`, some rows at a time."""
+    yield csv_text([list(columns)])
+    rows = zip(*map(_marked_cells, columns.values()), strict=True)
+    while text := _csv_text(islice(rows, BLOCK_ROWS)):
+        yield text
+
+
+def _marked_cells(column: Column) -> Iterator[object]:
+    if isinstance(column, Texts):
+        return column.map(marked)
+    if isinstance(column, np.ndarray):
+        starts = range(0, len(column), BLOCK_ROWS)
+        return chain.from_iterable(column[start : start + BLOCK_ROWS].tolist() for start in starts)
+    return (marked(cell) if isinstance(cell, str) else cell for cell in column)
+
+
+def write_table(folder: Path, name: str, columns: Mapping[str, Column]) -> None:
+    """Write columns of equal length as ``name.csv``; as ``name.parquet`` if they are long and pyarrow is installed."""
+    is_long = max(map(len, columns.values())) > MOST_ROWS_OF_CSV and find_spec("pyarrow") is not None
+    suffix, content_of = (".parquet", _parquet_of_columns) if is_long else (".csv", csv_of_columns)
+    write_atomically(folder / f"{name}{suffix}", content_of(columns))
+
+
+class _Parts(io.RawIOBase):
+    """A file that keeps what is written until it is taken."""
+
+    def __init__(self) -> None:
+        self.parts, self.size = list[bytes](), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.parts.append(bytes(data))
+        self.size += len(self.parts[-1])
+        return len(self.parts[-1])
+
+    def tell(self) -> int:
+        return self.size
+
+    def take(self) -> bytes:
+        parts, self.parts = self.parts, []
+        return b"".join(parts)
+
+
+def _parquet_of_columns(columns: Mapping[str, Column]) -> Iterator[bytes]:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    file, number = _Parts(), max(map(len, columns.values()))
+    kinds = [(name, pyarrow.array(list(column[:1])).type) for name, column in columns.items()]
+    with parquet.ParquetWriter(file, pyarrow.schema(kinds)) as writer:
+        for start in range(0, number, BATCH_ROWS):
+            parts = {name: column[start : start + BATCH_ROWS] for name, column in columns.items()}
+            cells = {name: list(part) if isinstance(part, Texts) else part for name, part in parts.items()}
+            writer.write_table(pyarrow.table(cells, writer.schema))
+            yield file.take()
+    yield file.take()
+
+
+def marked(cell: str) -> str:
+    """Return text as a cell that no spreadsheet runs; `unmarked` undoes it."""
+    return f"'{cell}" if cell[:1] in "'=+-@\t\r\n" and FORMULA.match(cell) else cell
+
+
+def unmarked(cell: str) -> str:
+    """Return the text from which `marked` made this cell."""
+    return cell[1:] if MARKED.match(cell) else cell
