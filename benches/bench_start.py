@@ -2,7 +2,7 @@
 
     python benches/bench_start.py [--turns 5] [--against CHECKOUT]
 
-Each command is a process of its own; all commands take turns. CHECKOUT is another checkout of dbpt, built in place, which
+Each command is a process of its own; all commands take turns. CHECKOUT is another checkout of dbpt, built in place; it
 runs the same commands. Times are processor seconds of the process and its children, and seconds by the clock.
 """
 
