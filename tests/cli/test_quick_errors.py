@@ -39,6 +39,10 @@ MISTAKES = {
     "embed good.csv --model missing.json": "missing.json: cannot read the model config",
     "data check missing.csv": "missing.csv: does not exist",
     "evaluate other": "other: ",
+    "evaluate RUN missing.csv": "missing.csv: does not exist",
+    "evaluate RUN nolabel.csv": "label",
+    "evaluate RUN good.csv": "expected",
+    "audit nolabel.csv --predictions RUN": "label",
     "predict other a.png": "other: ",
     "export other --onnx x.onnx": "other: ",
     "label other --out new": "other: ",
@@ -60,7 +64,7 @@ for mistake in json.load(sys.stdin):
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
+def answers(tmp_path_factory, tiny_run):
     """The exit code, the line and the slow packages that each mistake is the first to import."""
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "other").mkdir()
@@ -71,8 +75,8 @@ def answers(tmp_path_factory):
     tables["badsplit"] = "path,label,split\na.png,x,train\nb.png,y,trian\n"
     for name, content in tables.items():
         (folder / f"{name}.csv").write_text(content)
-    command = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(command, input=json.dumps([*MISTAKES]), capture_output=True, text=True, cwd=folder)
+    command, typed = [sys.executable, "-c", SCRIPT], [mistake.replace("RUN", str(tiny_run)) for mistake in MISTAKES]
+    done = subprocess.run(command, input=json.dumps(typed), capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     return dict(zip(MISTAKES, map(json.loads, done.stdout.splitlines()), strict=True))
 
