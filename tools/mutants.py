@@ -36,6 +36,11 @@ MUTANTS = [
         "build_objective(study, objective, rows[1]",
         "commands/group_prompts",
     ),
+    ("storage/row_files.py", "_identity(os.fstat(file.fileno())) != self._seen", "False", "storage/row_files"),
+    ("data/stored_features.py", "out[self.order] = ordered", "out[:] = ordered", "storage/row_files"),
+    ("training/gradients.py", "(len(own) / len(batch))", "1", "training/large_batches"),
+    ("training/gradients.py", "own @ slopes[block]", "own.mean()", "training/large_batches"),
+    ("objectives/base.py", "own.loss is not base.loss or", "False or", "training/large_batches"),
     ("commands/methods.py", "or grouping.possible.all()", "or True", "commands/group_prompts"),
     ("commands/methods.py", "if unhedged else", "if False else", "commands/group_prompts"),
     (
