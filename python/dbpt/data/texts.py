@@ -21,10 +21,10 @@ class Texts(Sequence[str]):
     Args:
         data: K texts as UTF-8, one after another. Some may be equal.
         offsets: (K + 1,) int64, the start of each in ``data``, and the end of the last.
-        codes: (N,) int32, which of them each row has.
+        codes: (N,) int16 or int32, which of them each row has.
     """
 
-    def __init__(self, data: bytes, offsets: NDArray[np.int64], codes: NDArray[np.int32]) -> None:
+    def __init__(self, data: bytes, offsets: NDArray[np.int64], codes: NDArray[Any]) -> None:
         self._data, self._offsets, self._codes = data, offsets, codes
         self._num_stored = len(offsets) - 1
 
@@ -80,7 +80,7 @@ class Texts(Sequence[str]):
     def filled(self, rows: NDArray[np.int64]) -> "Texts":
         """Return the texts of ``rows`` (n,), in this order; "" where a row is -1."""
         offsets = np.append(self._offsets, self._offsets[-1])
-        return Texts(self._data, offsets, np.append(self._codes, np.int32(self._num_stored))[rows])
+        return Texts(self._data, offsets, np.append(self._codes, self._codes.dtype.type(self._num_stored))[rows])
 
     def map(self, function: Callable[[str], T]) -> Iterator[T]:
         """Yield the result of ``function`` for each row; it is called once for each stored text if these are few."""
@@ -118,7 +118,7 @@ class Texts(Sequence[str]):
                 yield row, earlier
 
     def _decoded(self, codes: NDArray[Any]) -> list[str]:
-        bounds = zip(self._offsets[codes].tolist(), self._offsets[codes + 1].tolist(), strict=True)
+        bounds = zip(self._offsets[codes].tolist(), self._offsets[1:][codes].tolist(), strict=True)
         parts = [self._data[start:stop] for start, stop in bounds]
         try:
             return list(map(bytes.decode, parts))
@@ -158,7 +158,7 @@ class TextBuilder:
     """Collects the texts of rows, some rows at a time."""
 
     def __init__(self) -> None:
-        self._data, self._ends, self._codes = io.BytesIO(), [np.zeros(1, np.int64)], list[NDArray[np.int32]]()
+        self._data, self._ends, self._codes = io.BytesIO(), [np.zeros(1, np.int64)], list[NDArray[Any]]()
         self._code_of: _Codes | None = _Codes()
         self._waiting = list[str]()
         self._num_rows = self._num_stored = 0
@@ -192,7 +192,8 @@ class TextBuilder:
                 self._store(list(islice(code_of, before, None)))
             if len(code_of) > MOST_CODED:
                 self._code_of = None
-        self._codes.append(stored if codes is None else stored[codes])
+        kind = np.int16 if self._num_stored < 1 << 14 else np.int32
+        self._codes.append((stored if codes is None else stored[codes]).astype(kind))
         self._num_rows += len(self._codes[-1])
 
     def _store(self, texts: Sequence[str]) -> None:
@@ -206,7 +207,7 @@ class TextBuilder:
     def texts(self) -> Texts:
         """Return the texts of all rows."""
         self._add_waiting()
-        codes = np.concatenate([*self._codes, np.zeros(0, np.int32)])
+        codes = np.concatenate([*self._codes, np.zeros(0, np.int16)])
         return Texts(self._data.getvalue(), np.concatenate(self._ends), codes)
 
 
