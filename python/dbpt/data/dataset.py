@@ -287,7 +287,7 @@ def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = Tru
 
 def check_names(dataset: Dataset) -> None:
     """Refuse a name that is not UTF-8, which tables, reports and run folders can't store."""
-    for row, path in enumerate(() if Texts.of(dataset.paths).is_ascii else dataset.paths):
+    for row, path in enumerate(dataset.paths):
         if not path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path):
             raise InputError(f"{dataset.source}: the name of image {path!a} (row {row + 1}) is not UTF-8; rename it")
 
@@ -311,7 +311,7 @@ def as_on_disk(dataset: Dataset) -> Dataset:
 
     An accented letter is one code point in most tables (NFC), and a letter and a mark in file names from a Mac (NFD).
     """
-    if Texts.of(dataset.paths).is_ascii:
+    if all(map(str.isascii, dataset.paths)):
         return dataset
     paths = (path if path.isascii() else _on_disk(dataset.root, path) for path in dataset.paths)
     return replace(dataset, paths=Texts.of(paths))

@@ -4,7 +4,7 @@ import copy
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,9 @@ class Texts(Sequence[str]):
         """Return strings as `Texts`."""
         if isinstance(texts, Texts):
             return texts
-        builder, rest = TextBuilder(), iter(texts)
-        while block := list(islice(rest, BLOCK_ROWS)):
-            builder.add(block)
+        builder = TextBuilder()
+        for text in texts:
+            builder.append(text)
         return builder.texts()
 
     @staticmethod
@@ -43,21 +43,10 @@ class Texts(Sequence[str]):
         """Return the one of the ``values`` (K,) for each code (N,); "" for -1."""
         return Texts.of(values).filled(codes)
 
-    @property
-    def is_ascii(self) -> bool:
-        """Whether all texts are."""
-        return self._data.isascii()
-
     def __len__(self) -> int:
         return len(self._codes)
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> "Texts": ...
-
-    def __getitem__(self, at: int | slice) -> "str | Texts":
+    def __getitem__(self, at: Any) -> Any:
         return self.take(at) if isinstance(at, slice) else self._decoded(self._codes[[at]])[0]
 
     def __iter__(self) -> Iterator[str]:
@@ -93,9 +82,6 @@ class Texts(Sequence[str]):
 
     def distinct(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return the texts that occur, and which of them each row has, (N,) int64. Of very many, some may be equal."""
-        if self._num_stored > len(self):
-            few, positions = np.unique(self._codes, return_inverse=True)
-            return self._decoded(few), positions
         used = np.flatnonzero(np.bincount(self._codes))
         position_of = np.zeros(self._num_stored, np.int64)
         position_of[used] = np.arange(len(used))
