@@ -73,12 +73,11 @@ class Texts(Sequence[str]):
 
     def map(self, function: Callable[[str], T]) -> Iterator[T]:
         """Yield the result of ``function`` for each row; it is called once for each stored text if these are few."""
-        if self._num_stored < min(len(self), MOST_CODED):
-            results = list(map(function, self._decoded(np.arange(self._num_stored))))
-            yield from map(results.__getitem__, self._codes.tolist())
-            return
+        are_few = self._num_stored < min(len(self), MOST_CODED)
+        results = list(map(function, self._decoded(np.arange(self._num_stored)))) if are_few else []
         for start in range(0, len(self), BLOCK_ROWS):
-            yield from map(function, self._decoded(self._codes[start : start + BLOCK_ROWS]))
+            codes = self._codes[start : start + BLOCK_ROWS]
+            yield from map(results.__getitem__, codes.tolist()) if are_few else map(function, self._decoded(codes))
 
     def distinct(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return the texts that occur, and which of them each row has, (N,) int64. Of very many, some may be equal."""
