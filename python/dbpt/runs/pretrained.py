@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dbpt import clip
 from dbpt._core import __version__
 from dbpt.data.demo import mini_clip_paths
+from dbpt.data.stored_features import Features, StoredFeatures, map_blocks
 from dbpt.data.words import Words
 from dbpt.errors import InputError, foreign_errors
 from dbpt.guesses.linear_probe import AttributeProbe
@@ -77,19 +78,23 @@ class FeatureClassifier:
         """(C, D) float32, or (C, A, D) of the groups of class and attribute."""
         return self.tensors["weights"]
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: Features) -> NDArray[np.float32]:
         """Return the logits.
 
         Args:
-            features: (N, D) float32, rows of length 1.
+            features: (N, D) float32, rows of length 1; stored ones are read in blocks.
 
         Returns:
             (N, C) float32. With group prompts, the logarithm of the sum over the groups of each class.
         """
-        logits = self.head.all_logits(self.tensors, features)
-        return logits if logits.ndim == 2 else self.head.class_logits(logits)
 
-    def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        def of_block(block: NDArray[np.float32]) -> NDArray[np.float32]:
+            logits = self.head.all_logits(self.tensors, block)
+            return logits if logits.ndim == 2 else self.head.class_logits(logits)
+
+        return map_blocks(features, of_block) if isinstance(features, StoredFeatures) else of_block(features)
+
+    def predictions(self, features: Features) -> NDArray[np.int64]:
         """Return the class of the largest logit.
 
         Args:
@@ -101,7 +106,7 @@ class FeatureClassifier:
         classes: NDArray[np.int64] = self.logits(features).argmax(axis=1)
         return classes
 
-    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(self, features: Features) -> NDArray[np.float32]:
         """Return the softmax of the logits.
 
         Args:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
-from dbpt.data.features import map_blocks
 from dbpt.data.tables import read_columns
 from dbpt.data.writing import csv_text, unmarked
 from dbpt.errors import InputError, first_few, nearest
@@ -347,7 +346,7 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
     if failures:
         named = first_few([f"{failure.path}: {failure.reason}" for failure in failures], 3, "; ")
         raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
-    right: NDArray[np.int64] = (map_blocks(features, classifier.head.predictions) == dataset.labels).astype(np.int64)
+    right: NDArray[np.int64] = (classifier.head.predictions(features) == dataset.labels).astype(np.int64)
     return right
 
 
