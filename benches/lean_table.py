@@ -32,7 +32,7 @@ def main(tasks: int, table: str, model: str, weights: str) -> None:
     given = {"model": model, "pretrained": weights, "image_precision": "float32"}
     subject = subject_of("zero-shot", table, given, "all", None)
     dataset, backbone = subject.dataset, subject.embedded.backbone
-    features = np.asarray(subject.embedded.stored[:])
+    features = np.asarray(subject.embedded.features[:])
     words = [
         (family.name, name, [template.replace("{}", text) for text in texts for template in family.templates])
         for family in read_catalogue()

@@ -2,22 +2,22 @@
 
 import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 
-def on_first_use(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+def on_first_use(package: str, **homes: str) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a package.
 
     Args:
         package: its name.
-        homes: the names in each of its modules.
+        homes: the names in each of its modules, with spaces between.
 
     Returns:
         A function that imports the module of a name and keeps its value in the package.
     """
-    home = {name: module for module, names in homes.items() for name in names}
+    home = {name: module for module, names in homes.items() for name in names.split()}
 
     def value_of(name: str) -> Any:
         if name not in home:
@@ -27,8 +27,7 @@ def on_first_use(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[
         try:
             value = getattr(import_module(f"{package}.{home[name]}"), name)
         finally:
-            if collects:
-                gc.enable()
+            (gc.enable if collects else gc.disable)()
         setattr(sys.modules[package], name, value)
         return value
 

@@ -190,48 +190,35 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
     assert message in refused("fit", *arguments.replace("TABLE", str(tiny.table)).split(), *tiny.arguments)
 
 
-@pytest.mark.parametrize(
-    ("verbs", "options", "message"),
-    [
-        ("fit compare embed", "--pretrained none.safetensors", "cannot read the weights file: No such"),
-        ("fit compare", "--tokenizer none.json", "none.json: cannot read the tokenizer: No such file"),
-        ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
-        ("fit compare evaluate", "--embeddings tests", "tests: holds no features, expected img_emb/img_emb_0.npy"),
-        ("fit", "--resume --eta 7", "was started with eta = 1.0, found 7.0; use the same settings"),
-    ],
-)
-def test_what_is_wrong_whatever_the_data_are_is_refused_before_they_are_read(
+FOUND_WITHOUT_TORCH = [
+    ("fit compare embed", "--pretrained none.safetensors", "cannot read the weights file: No such"),
+    ("fit compare", "--tokenizer none.json", "none.json: cannot read the tokenizer: No such file"),
+    ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
+    ("fit compare evaluate", "--embeddings tests", "tests: holds no features, expected img_emb/img_emb_0.npy"),
+    ("fit", "--resume --eta 7", "was started with eta = 1.0, found 7.0; use the same settings"),
+]
+FOUND_BY_TORCH = [
+    ("fit compare embed evaluate", "--device gpu", "--device 'gpu': not usable here"),
+    ("fit compare embed", "--model ViT-B-23", "unknown model 'ViT-B-23' (did you mean"),
+    ("fit compare", "--tokenizer pyproject.toml", "pyproject.toml: not a tokenizer.json"),
+    ("fit", "--n-ctx 24", "--n-ctx 24: the text tower has 24 positions, which must hold a class name too"),
+    ("fit", "--label-model no-such-model", "no-such-model"),
+]
+
+
+@pytest.mark.parametrize(("verbs", "options", "message"), FOUND_WITHOUT_TORCH + FOUND_BY_TORCH)
+def test_what_is_wrong_whatever_the_data_are_is_refused_before_they_are_read_or_embedded(
     tiny, tiny_run, refusal, monkeypatch, tmp_path, verbs, options, message
 ):
-    monkeypatch.setattr("dbpt.study.data.load_dataset", None)
+    by_torch = (verbs, options, message) in FOUND_BY_TORCH
+    after = "dbpt.study.study.embed_dataset" if by_torch else "dbpt.study.data.load_dataset"
+    monkeypatch.setattr(after, None)
     monkeypatch.chdir(Path(__file__).parents[2])
     out = ["--out", tiny_run if "--resume" in options else tmp_path / "run"]
     first = {"embed": [*tiny.arguments[:4]], "evaluate": []}
     for verb in verbs.split():
         data = [tiny_run, tiny.table] if verb == "evaluate" else [tiny.table]
         assert message in refusal(verb, *data, *first.get(verb, [*out, *tiny.arguments]), *options.split())
-
-
-@pytest.mark.parametrize(
-    ("verbs", "options", "message"),
-    [
-        ("fit compare embed evaluate", "--device gpu", "--device 'gpu': not usable here"),
-        ("fit compare embed", "--model ViT-B-23", "unknown model 'ViT-B-23' (did you mean"),
-        ("fit compare", "--tokenizer pyproject.toml", "pyproject.toml: not a tokenizer.json"),
-        ("fit", "--n-ctx 24", "--n-ctx 24: the text tower has 24 positions, which must hold a class name too"),
-        ("fit", "--label-model no-such-model", "no-such-model"),
-    ],
-)
-def test_what_torch_is_needed_to_check_is_refused_before_images_are_opened(
-    tiny, tiny_run, refusal, monkeypatch, tmp_path, verbs, options, message
-):
-    monkeypatch.setattr("dbpt.features.embedding.EmbeddedFiles.complete", None)
-    monkeypatch.chdir(Path(__file__).parents[2])
-    first = {"embed": [*tiny.arguments[:4]], "evaluate": []}
-    for verb in verbs.split():
-        data = [tiny_run, tiny.table] if verb == "evaluate" else [tiny.table]
-        arguments = first.get(verb, ["--out", tmp_path / "run", *tiny.arguments])
-        assert message in refusal(verb, *data, *arguments, *options.split())
 
 
 # --- the run folder ---------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_logits_of_a_name_s_sentences_are_averaged_when_asked(backbone):
 def test_some_rows_are_taken_in_blocks(backbone, monkeypatch):
     images_ND, rows = features(backbone, 7), [6, 0, 3, 3, 1]
     expected = dbpt.zero_shot_logits(backbone, images_ND[rows], SENTENCES)
-    monkeypatch.setattr("dbpt.data.features.BLOCK_ROWS", 2)
+    monkeypatch.setattr("dbpt.data.stored_features.BLOCK_ROWS", 2)
     for dtype, atol in ((np.float32, 3e-5), (np.float16, 0.1)):
         found = dbpt.zero_shot_logits(backbone, images_ND.astype(dtype), SENTENCES, rows=rows)
         np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
@@ -66,7 +66,7 @@ def test_some_rows_are_taken_in_blocks(backbone, monkeypatch):
 
 
 def test_mapped_features_are_not_copied(backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.data.features.BLOCK_ROWS", 64)
+    monkeypatch.setattr("dbpt.data.stored_features.BLOCK_ROWS", 64)
     np.save(tmp_path / "f.npy", np.ones((6400, backbone.embed_dim), np.float16))
     mapped = np.load(tmp_path / "f.npy", mmap_mode="r")
     for rows in (None, np.arange(0, 6400, 2)):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dbpt.commands.fit.choice import choose
+from dbpt.data import StoredFeatures
 from dbpt.guesses.grouping import GroupedAttribute, Grouping
 from dbpt.settings.config import make_config
 
@@ -15,7 +16,7 @@ def candidates(**p_true):
 
     def of(values):
         def probabilities(features):
-            right = features[:, 0].astype(int)
+            right = features[:][:, 0].astype(int)
             both = np.empty((len(right), 2), np.float32)
             both[np.arange(len(right)), right] = values
             both[np.arange(len(right)), 1 - right] = 1 - np.asarray(values)
@@ -44,7 +45,7 @@ def study(groups, doubts=(), **settings):
         guesses=SimpleNamespace(doubts=[SimpleNamespace(kind=kind) for kind in doubts]),
         rows=lambda split: np.arange(len(labels)),
         dataset=SimpleNamespace(labels=labels),
-        features=labels[:, None].astype(np.float32),
+        features=StoredFeatures.of(labels[:, None].astype(np.float32)),
         grouping=lambda source: grouping,
     )
 

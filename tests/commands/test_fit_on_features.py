@@ -1,14 +1,17 @@
 """A whole run on features that the user has: as one on their images, and plain where images would be needed."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 import dbpt
 from dbpt.cli import main
+from dbpt.data import stored_features
 from dbpt.errors import InputError
 from dbpt.features import embed_images
+from dbpt.training import gradients, loop
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,52 @@ def test_a_resume_with_other_features_is_refused(tiny, given, run):
     assert dbpt.fit(given / "table.csv", embeddings=given / "features.npy", **again).folder == run
     with pytest.raises(InputError, match="checkpoint"):
         dbpt.fit(given / "table.csv", embeddings=given / "other.npy", **again)
+
+
+@pytest.fixture
+def on_disk(tiny, given, monkeypatch):
+    """Settings of a run whose features stay in their file, and whose batches are divided into blocks."""
+    monkeypatch.setattr(stored_features, "KEPT_BYTES", 0)
+    monkeypatch.setattr(gradients, "LARGE_BATCH", 20)
+    monkeypatch.setattr(gradients, "BLOCK_ROWS", 7)
+    return {**tiny.settings, "embeddings": given / "features.npy", "head": "linear", "batch_size": 0}
+
+
+@pytest.mark.parametrize("method", [{"objective": "dbpt"}, {"objective": "groupdro", "apply": "sampling"}])
+def test_a_run_on_features_in_a_file_goes_on_to_the_same_bytes(method, given, on_disk, tmp_path, monkeypatch):
+    settings = on_disk | method
+    dbpt.fit(given / "table.csv", out=tmp_path / "whole", **settings)
+    epoch, epochs = loop._Run.epoch, []
+
+    def interrupted(run):
+        epochs.append(1)
+        if len(epochs) == 5:
+            raise KeyboardInterrupt
+        return epoch(run)
+
+    monkeypatch.setattr(loop._Run, "epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dbpt.fit(given / "table.csv", out=tmp_path / "again", **settings)
+    dbpt.fit(given / "table.csv", out=tmp_path / "again", resume=True, **settings)
+    for name in ("classifier.safetensors", "history.jsonl", "predictions.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_file_that_changes_during_a_run_ends_it_with_one_line(given, on_disk, tmp_path):
+    class Touch:
+        def on_epoch_end(self, *epoch):
+            os.utime(given / "features.npy")
+
+    with pytest.raises(InputError, match=r"features\.npy: was changed or replaced while it was in use"):
+        dbpt.fit(given / "table.csv", out=tmp_path / "run", callbacks=[Touch()], **on_disk)
+    assert dbpt.fit(given / "table.csv", out=tmp_path / "run", resume=True, **on_disk).folder.exists()
+
+
+@pytest.mark.parametrize("option", [{"objective": "dfr"}, {"group_source": "ppa"}, {"attributes": "clusters"}])
+def test_what_needs_all_features_in_memory_says_how_many_are_too_many(option, given, on_disk, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_features, "MOST_BYTES", 100)
+    with pytest.raises(InputError, match=rf"^--.*{next(iter(option.values()))}: needs all \d+ rows .* in memory"):
+        dbpt.fit(given / "table.csv", out=tmp_path / "run", **on_disk | option)
 
 
 def test_evaluate_takes_the_runs_features_for_its_own_data_or_others_or_images(tiny, given, run):

@@ -19,8 +19,9 @@ from tiny import Tiny
 
 import dbpt
 import dbpt.data.demo
+from dbpt.data import stored_features
 from dbpt.errors import InputError
-from dbpt.training import checkpoints
+from dbpt.training import checkpoints, gradients
 from dbpt.training.live_images import LiveImages
 from dbpt.training.process_group import joined_ranks
 
@@ -73,6 +74,20 @@ def test_two_ranks_make_the_run_of_one_and_the_first_alone_reads_writes_and_prin
     assert out[0].count("report: ") == 1
     assert err[0].count("dbpt: best epoch") == 1
     assert (out[1], err[1]) == ("", "")
+
+
+def in_blocks(rank, arguments):
+    gradients.LARGE_BATCH, gradients.BLOCK_ROWS, stored_features.KEPT_BYTES = 20, 7, 0
+    command(rank, arguments)
+
+
+@pytest.mark.parametrize("objective", ["dbpt", "groupdro"])
+def test_two_ranks_read_features_in_blocks_from_the_same_files(objective, tiny, tmp_path):
+    arguments = ["fit", str(tiny.table), *tiny.arguments, *LINEAR, "--objective", objective, "--batch-size", "0"]
+    for name, count, target in (("one", 1, command), ("two", 2, in_blocks)):
+        launched = launch(tmp_path / name, count, target, [*arguments, "--out", str(tmp_path / name / "run")])
+        assert launched.codes() == [0] * count, launched.printed("err")
+    same_to_rounding(tmp_path / "two" / "run", tmp_path / "one" / "run")
 
 
 def each_its_own(rank, arguments):

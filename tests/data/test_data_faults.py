@@ -16,7 +16,7 @@ from unprivileged import unprivileged
 
 import dbpt
 from dbpt.data import load_dataset
-from dbpt.data.features import open_array
+from dbpt.data.features import open_rows
 from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 
@@ -41,8 +41,8 @@ READERS = {
     "celeba": ("list_attr_celeba.txt", lambda path: load_dataset("celeba", path.parent)),
     "merged": ("metadata_celeba.csv", lambda path: load_dataset("celeba", path.parent)),
     "saved": ("dataset_dict.json", lambda path: load_dataset(path.parent)),
-    "npy": ("features.npy", open_array),
-    "safetensors": ("features.safetensors", open_array),
+    "npy": ("features.npy", open_rows),
+    "safetensors": ("features.safetensors", open_rows),
 }
 FAULTS = {
     "a pipe": lambda file: os.mkfifo(file),

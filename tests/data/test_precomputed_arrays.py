@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
-from dbpt.data.features import open_array
+from dbpt.data.features import open_rows
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -27,14 +28,14 @@ class Trap:
 
 def refused(path):
     with pytest.raises(InputError) as error:
-        open_array(path)
+        open_rows(path)
     message = str(error.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
     return message.removeprefix(f"{path}: ")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_both_kinds_of_file_are_mapped(tmp_path, dtype):
+def test_rows_of_both_kinds_of_file_are_read(tmp_path, dtype):
     array = ARRAY.astype(dtype)
     np.save(tmp_path / "a.npy", array)
     np.save(tmp_path / "f.NPY", np.asfortranarray(array))
@@ -43,9 +44,9 @@ def test_both_kinds_of_file_are_mapped(tmp_path, dtype):
     tensors = {"labels": np.arange(3), "features": array, "z": np.zeros(5)}
     save_file(tensors, tmp_path / "named.safetensors", {"by": "me"})
     for name in ("a.npy", "f.NPY", "one.safetensors", "named.safetensors"):
-        found = open_array(tmp_path / name)
-        assert isinstance(found, np.memmap)
-        assert found.dtype == dtype and np.array_equal(found, array)
+        rows = open_rows(tmp_path / name)
+        found = StoredFeatures([rows], np.array([2, 0, 1]), 2)[:]
+        assert rows.dtype == dtype and np.array_equal(found, array[[2, 0, 1]])
 
 
 def test_pickled_arrays_are_refused_unread(tmp_path):

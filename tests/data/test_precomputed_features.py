@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from table_files import rows
 
-from dbpt.data import features as precomputed
 from dbpt.data import load_dataset
+from dbpt.data import stored_features as precomputed
 from dbpt.data.features import open_precomputed_features
 from dbpt.errors import InputError
 

@@ -1,10 +1,12 @@
 """Commands that train nothing read features in blocks: their memory doesn't grow by a matrix of all features."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 import dbpt
-from dbpt.data.features import StoredFeatures, map_blocks
+from dbpt.data.stored_features import StoredFeatures, map_blocks
 from dbpt.features import EmbeddedFiles, embed_images
 
 N, BLOCK = 20_000, 4_000
@@ -25,12 +27,14 @@ def test_they_index_as_an_array_does(tiny, tiny_backbone):
         (stored[5:9], whole[5:9]),
         (stored.take(ROWS)[1:3], whole[ROWS][1:3]),
         (np.asarray(stored), whole),
+        # as the ranks of a training get them
+        (pickle.loads(pickle.dumps(stored.take(ROWS).for_other_processes()))[:], whole[ROWS]),
     ):
         np.testing.assert_array_equal(found, expected)
 
 
 def test_blocks_are_computed_one_below_the_other(monkeypatch):
-    monkeypatch.setattr("dbpt.data.features.BLOCK_ROWS", 3)
+    monkeypatch.setattr("dbpt.data.stored_features.BLOCK_ROWS", 3)
     array = np.arange(14, dtype=np.float32).reshape(7, 2)
     sizes = []
 
@@ -38,7 +42,7 @@ def test_blocks_are_computed_one_below_the_other(monkeypatch):
         sizes.append(len(block))
         return block.sum(axis=1)
 
-    stored = StoredFeatures(array.__getitem__, np.arange(7), 2)
+    stored = StoredFeatures.of(array)
     np.testing.assert_array_equal(map_blocks(stored, total), array.sum(axis=1))
     assert sizes == [3, 3, 1]
     assert map_blocks(stored.take(np.empty(0, np.int64)), total).shape == (0,)
@@ -62,19 +66,18 @@ def many(tiny_backbone, tmp_path_factory):
 @pytest.fixture
 def read_at_once(monkeypatch):
     """The number of rows of each read of features."""
-    sizes, read = [], StoredFeatures.__getitem__
-    for name in ("data.features", "guesses.linear_probe"):
+    sizes, fetch = [], StoredFeatures.fetch
+    for name in ("data.stored_features", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.families.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.families.ROWS_OF_SAMPLE", BLOCK)
     monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", BLOCK)
 
     def counted(features, rows):
-        found = read(features, rows)
-        sizes.append(len(found))
-        return found
+        sizes.append(len(rows))
+        return fetch(features, rows)
 
-    monkeypatch.setattr(StoredFeatures, "__getitem__", counted)
+    monkeypatch.setattr(StoredFeatures, "fetch", counted)
     return sizes
 
 
@@ -98,5 +101,5 @@ def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch)
     monkeypatch.setattr("dbpt.guesses.trust.MOST_ROWS_TO_JUDGE", BLOCK)
     model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     dbpt.guess_attributes("table.csv", embeddings="features.npy", **model, **COMMANDS["guess_attributes"])
-    # the guesses; the judged rows by own, five other sentences, words; and by the words of the classes
-    assert sum(read_at_once) == N + 8 * BLOCK
+    # the check; the guesses; the judged rows by own, five other sentences, words; and by the words of the classes
+    assert sum(read_at_once) == 2 * N + 8 * BLOCK

@@ -163,7 +163,7 @@ def test_many_rows_take_one_pass_of_the_text_tower(tiny_backbone, monkeypatch):
     head, features = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0), torch.eye(16)
     runs: list[torch.Tensor] = []
     head.text_tower.register_forward_hook(lambda _, __, output: runs.append(output))
-    monkeypatch.setattr(model_selection, "ROWS_A_PASS", 5)
+    monkeypatch.setattr(model_selection, "BLOCK_ROWS", 5)
     labels = torch.arange(16) % 2
     correct, p_true = model_selection.judge(head, features, labels)
     assert len(runs) == 1

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dbpt.clip import text_path as build
-from dbpt.training import loop
+from dbpt.training.gradients import Gradients
 
 aten = torch.ops.aten
 
@@ -67,15 +67,14 @@ def drawn(like: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
 
 
 @contextmanager
-def pretended_gpu() -> Iterator[PretendedGpu]:
-    """`PretendedGpu`, on which training does everything but the backward pass."""
+def pretended_gpu(free: int = 1 << 40) -> Iterator[PretendedGpu]:
+    """`PretendedGpu` with ``free`` bytes of memory, on which training does everything but the backward pass."""
 
-    def zero_gradients(run: Any, loss: torch.Tensor, *, keep: bool = False) -> list[torch.Tensor]:
-        assert loss.device.type == "cuda" and loss.requires_grad
+    def zero_gradients(training: Gradients, ends: list[torch.Tensor], _: list[torch.Tensor | None]) -> None:
+        assert all(end.device.type == "cuda" and end.requires_grad for end in ends)
         gpu.losses += 1
-        for parameter in run.head.parameters():
+        for parameter in training.head.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        return [parameter.grad for parameter in run.head.parameters()]
 
     def some_bytes(tower: nn.Module, context: torch.Tensor) -> int:  # fake tensors have no addresses to count
         with torch.enable_grad():
@@ -92,7 +91,9 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
         return module
 
     with pytest.MonkeyPatch.context() as patch, PretendedGpu() as gpu:
-        patch.setattr(loop._Run, "_gradients", zero_gradients)
+        patch.setattr(Gradients, "_backward", zero_gradients)
+        patch.setattr(torch.autograd, "grad", lambda ends, of, *_, **__: [torch.zeros_like(one) for one in of])
+        patch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
         patch.setattr(build, "activation_bytes", some_bytes)
         patch.setattr(nn.Module, "_apply", apply)
         yield gpu

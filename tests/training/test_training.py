@@ -43,7 +43,7 @@ def test_every_objective_apply_and_optimizer_gives_another_training():
 
 
 def test_no_pass_sees_more_rows_than_it_may(monkeypatch):
-    monkeypatch.setattr(model_selection, "ROWS_A_PASS", 17)
+    monkeypatch.setattr(model_selection, "BLOCK_ROWS", 17)
     head, sizes = linear_head(), []
     head.register_forward_pre_hook(lambda _, inputs: sizes.append((torch.is_grad_enabled(), len(inputs[0]))))
     train(head, build("jtt", identification_epochs=1), TRAIN, VAL, replace(SETTINGS, epochs=1))

@@ -41,10 +41,14 @@ def on_gpu(tiny, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_training(name, tiny, on_gpu):
-    """Words are embedded, a head is trained, except for gradients, and its classifier is copied to the CPU."""
+@pytest.mark.parametrize("free", [1 << 40, 0])
+def test_a_training(name, free, tiny, on_gpu):
+    """Words are embedded, a head is trained, except for gradients, and its classifier is copied to the CPU.
+
+    Features that don't fit the memory are read in blocks.
+    """
     config = FitConfig(data=str(tiny.table), **on_gpu | TRAININGS[name])
-    with pretended_gpu() as gpu:
+    with pretended_gpu(free) as gpu:
         trained_result(prepare(config), *config.trained[0], checkpoint_path=None, quiet=True)
     assert gpu.operations > 200 and gpu.losses > 0
 

@@ -16,7 +16,7 @@ from dbpt.clip.model import Preprocessing
 from dbpt.clip.spec import Tokenizer, first_cut
 from dbpt.clip.text_path import build_text_tower, text_path
 from dbpt.clip.text_tower import PromptLayout, token_embedding
-from dbpt.data.features import StoredFeatures, map_blocks
+from dbpt.data.stored_features import StoredFeatures, map_blocks
 from dbpt.errors import InputError, NotFinite, nearest
 from dbpt.storage.files import StoredArrays
 

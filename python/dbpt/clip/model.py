@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dbpt.errors import InputError, foreign_errors, nearest
+from dbpt.clip.stored_spec import PREPROCESS_KEYS
+from dbpt.errors import InputError, foreign_errors
 from dbpt.storage.files import reason_of
 
 # Far above any real model. Larger values would need all memory or endless time.
@@ -128,11 +128,6 @@ def state_digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-_RESIZING = {"interpolation": ["bicubic", "bilinear"], "resize_mode": ["shortest", "longest", "squash"]}
-_CHOICES: Mapping[str, Any] = {**_RESIZING, "fill_color": range(256)}
-
-
 class Preprocessing:
     """Convert a `PIL.Image` to (3, H, W) float32, as open_clip's inference ``transform`` for ``size`` (H, W) does."""
 
@@ -181,26 +176,3 @@ def clean_preprocess(preprocess: dict[str, Any]) -> dict[str, Any]:
     """Return the keys that a spec stores, with values that survive JSON."""
     kept = {key: preprocess[key] for key in PREPROCESS_KEYS if key in preprocess}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
-
-
-def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[str, Any]:
-    """Return ``default`` updated by ``given``, which was read from ``path``. Raises `InputError` for a bad entry."""
-    if not isinstance(given, dict):
-        raise InputError(f"{path}: preprocess must be an object with the keys {', '.join(PREPROCESS_KEYS)}")
-    result = dict(default)
-    for key, value in given.items():
-        if key in ("size", "mode"):  # an open_clip_config.json may have them; the image tower determines the size
-            continue
-        if key not in PREPROCESS_KEYS:
-            raise InputError(f"{path}: unknown preprocess key {key!r}{nearest(key, list(PREPROCESS_KEYS))}")
-        if key in _CHOICES and value not in _CHOICES[key]:
-            raise InputError(f"{path}: preprocess {key} is {value!r}, expected one of {_CHOICES[key]}")
-        are_three = isinstance(value, list) and len(value) == 3
-        if key in ("mean", "std") and not (
-            are_three and all(isinstance(x, int | float) and isfinite(x) for x in value)
-        ):
-            raise InputError(f"{path}: preprocess {key} is {value!r}, expected three numbers")
-        if key == "std" and any(x <= 0 for x in value):
-            raise InputError(f"{path}: preprocess std is {value!r}, expected positive numbers")
-        result[key] = value
-    return result

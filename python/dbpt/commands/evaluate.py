@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.commands.result import Result
 from dbpt.data.columns import ColumnNames
-from dbpt.data.features import map_blocks
 from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row, with_answers
@@ -82,7 +81,7 @@ def evaluate(
     saved = of_run.rows[of_run.chosen] if of_run else None
     same = {"method": saved.method, "alpha": saved.alpha} if saved else {}
     how = trained_row(config, config.trained_objective, config.prompts, **same)
-    predictions = map_blocks(embedded.stored, classifier.head.predictions)
+    predictions = classifier.head.predictions(embedded.features)
     answered = with_answers(study, row_of(study, predictions, how), predictions)
     metrics = metrics_of_study(study, warnings=list(warnings), saved=Saved(method=how.method, seconds={}))
     result = Result(Path(run), with_rows(metrics, [(how, [answered])]), classifier)

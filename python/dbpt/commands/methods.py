@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.commands.callbacks import UNWATCHED, Watch
+from dbpt.data.stored_features import stored
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import row_of, titled, trained_row, with_answers
@@ -66,7 +67,6 @@ class MethodResult:
         trained: Trained | None = None,
     ) -> "MethodResult":
         """Evaluate a classifier, which came ``how`` it says, on the images of a study."""
-        # all images at once: a product over fewer rows may round otherwise
         predictions = classifier.predictions(study.features)
         row = row_of(study, predictions, how, repeat, HELD_OUT)
         return cls(row=row, classifier=classifier, predictions=predictions, trained=trained)
@@ -306,10 +306,12 @@ def _finished(head: Head, features: NDArray[np.float32], groups: TrainingGroups,
 
 def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tuple[Trained, str]:
     """Return what the objective's `refit` finds as a training of one epoch, and how it was found, for the log."""
-    config, train_features = study.config, study.features[study.rows("train")]
-    state, how = objective.refit(train_features, rows.features, config.seed)
+    config, option = study.config, f"--objective {objective.name}"
+    train_features = study.features.take(study.rows("train")).whole(option)
+    own_features = stored(rows.features).whole(option)
+    state, how = objective.refit(train_features, own_features, config.seed)
     head.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
-    features, labels, groups = (torch.from_numpy(array) for array in (rows.features, rows.labels, rows.groups))
+    features, labels, groups = (torch.from_numpy(array) for array in (own_features, rows.labels, rows.groups))
     with torch.no_grad():
         logits = head.cpu()(features)
     losses = F.cross_entropy(logits, labels, reduction="none")
@@ -378,7 +380,7 @@ def rows_for(study: Study, use: Use, split: str) -> Rows:
     if use not in grouping.uses:
         raise AssertionError(f"groups of {grouping.provenance} attributes for {use}, which no setting asks for")
     rows = study.rows(split)
-    return Rows(study.features[rows], study.dataset.labels[rows], grouping.groups[rows])
+    return Rows(study.features.take(rows), study.dataset.labels[rows], grouping.groups[rows])
 
 
 def _fingerprint(study: Study, objective: str, prompts: str, head: Head) -> str:

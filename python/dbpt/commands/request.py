@@ -168,7 +168,7 @@ def search_auto_attributes(subject: Subject) -> Subject:
         rows = others if len(others) else dataset.rows_to_fit
     # Other images than the audited ones are searched as `dbpt.fit` does, which finds the same family for all seeds.
     seed = SEARCH_SEED if by_clip else subject.config.seed
-    images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.stored, rows, seed)
+    images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.features, rows, seed)
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
     searched: SearchedImages = "audited" if np.isin(rows, subject.audited).any() else "not audited"
     family, search = best_family(images, dataset.words, right, subject.by, searched, _hint(subject))

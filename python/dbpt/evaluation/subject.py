@@ -15,7 +15,6 @@ from dbpt import clip
 from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.data import DATASETS, READERS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
-from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
 from dbpt.evaluation.of_study import backbone_summary, own_values
@@ -229,11 +228,11 @@ def _subject_of_data(
     def predict(rows: NDArray[np.int64]) -> UserPredictions:
         if users is not None:
             return user_predictions(predictions, embedded.dataset, rows, columns)
-        features, labels = embedded.stored.take(rows), embedded.dataset.labels[rows]
+        features, labels = embedded.features.take(rows), embedded.dataset.labels[rows]
         if by == "probe":
             return likeliest(probe_predictions(features, labels, class_names=dataset.class_names, seed=config.seed))
         classifier = zero_shot_classifier(backbone, clip.zero_shot_weights(backbone, *dataset.words.class_texts()))
-        return likeliest(map_blocks(features, classifier.probabilities))
+        return likeliest(classifier.probabilities(features))
 
     predicted = predict(images["audited"]) if users is None else users.take(kept)
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
@@ -285,7 +284,7 @@ def _subject_of_run(
     embedded: Embedded = images["embedded"]
 
     def predict(rows: NDArray[np.int64]) -> UserPredictions:
-        return likeliest(map_blocks(embedded.stored.take(rows), classifier.head.probabilities))
+        return likeliest(classifier.head.probabilities(embedded.features.take(rows)))
 
     return Subject(
         **images | {"logged": logged},
@@ -341,7 +340,7 @@ def _embedded_images(
         why = "none of its images can be read, or none of these has a prediction"
         raise InputError(f"--split {split}: {why}; nothing is left to audit")
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
-    first = first_copies(embedded.stored.take(audited))
+    first = first_copies(embedded.features.take(audited))
     copies = copies_warning(first, embedded.dataset.paths, audited)
     log_warnings(logged := (*embedded.warnings, *copies))
     is_first = first_of_unit(first, embedded.dataset.labels[audited]) == np.arange(len(audited))

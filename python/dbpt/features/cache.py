@@ -20,17 +20,19 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.features import cache_files, cache_keys
 from dbpt.storage.files import file_sha256, sync_folder, system_errors, write_atomically
 from dbpt.storage.locks import OWNER, OwnedLock
+from dbpt.storage.row_files import RowsFile
 
 logger = logging.getLogger(__name__)
 _log_once = lru_cache(logger.info)  # the manifest is read many times
@@ -95,20 +97,26 @@ class FeatureCache:
                 reasons[position] = of_shard[row]
         return reasons
 
-    def read(self, rows: NDArray[np.int64], *, check: bool = True) -> NDArray[np.float32]:
-        """Return the features (len(rows), D); zero for row -1 and for failed images.
+    def features(self, rows: NDArray[np.int64], *, check: bool = True) -> StoredFeatures:
+        """Return the features (len(rows), D), which stay in the shards; zero for row -1 and for failed images.
 
-        Without ``check`` of the checksums, nothing but these rows is read.
+        Without ``check`` of the checksums, nothing but the rows that are asked for is read.
         """
-        features = np.zeros((len(rows), self.manifest.embed_dim), dtype=np.float32)
-        for entry, positions, inside in self._by_shard(rows):
-            with self._errors_of(entry):
-                if check and entry not in self._checked:
-                    if file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
-                        raise cache_files.DamagedShard("its checksum differs from the manifest's")
-                    self._checked.add(entry)
-                features[positions] = self._open(entry).features[inside]
-        return features
+        parts = [_ShardRows(self, entry, check) for entry in self.manifest.shards]
+        return StoredFeatures(parts, rows, self.manifest.embed_dim)
+
+    def read(self, rows: NDArray[np.int64], *, check: bool = True) -> NDArray[np.float32]:
+        """Return the `features` of ``rows``, in memory."""
+        return self.features(rows, check=check)[:]
+
+    def open_shard(self, entry: cache_files.ShardEntry, *, check: bool) -> RowsFile:
+        """Return the features of a shard, after a ``check`` of its checksum."""
+        with self._errors_of(entry):
+            if check and entry not in self._checked:
+                if file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
+                    raise cache_files.DamagedShard("its checksum differs from the manifest's")
+                self._checked.add(entry)
+            return self._open(entry).features
 
     def claim(self, name: str) -> OwnedLock:
         """Return the lock for computing a shard, which is released if its owner dies."""
@@ -218,6 +226,20 @@ class FeatureCache:
             except cache_files.DamagedShard as error:
                 hint = f"delete it; its images are then {self.manifest.verb} again"
                 raise InputError(f"{file}: damaged feature shard ({error}); {hint}") from None
+
+
+class _ShardRows:
+    """The rows of a shard, which is opened when the first are read."""
+
+    def __init__(self, cache: FeatureCache, entry: cache_files.ShardEntry, check: bool) -> None:
+        self._open = partial(cache.open_shard, entry, check=check)
+        self.shape, self.dtype = (entry.rows, cache.manifest.embed_dim), cache.dtype
+        self._rows: RowsFile | None = None
+
+    def read(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read ``rows`` into ``out``."""
+        self._rows = self._rows or self._open()
+        self._rows.read(rows, out)
 
 
 def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:

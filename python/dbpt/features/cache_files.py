@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from dbpt.errors import InputError
 from dbpt.features.cache_keys import SCHEMA_VERSION, FileRows, ids_of
 from dbpt.storage.files import is_missing, map_tensor, open_regular, reason_of, write_atomically
+from dbpt.storage.row_files import RowsFile
 from dbpt.storage.typed_json import Limits, read_json, typed
 
 NORM_TOLERANCE = 1e-2
@@ -171,10 +172,11 @@ class Shard:
         return array
 
     @property
-    def features(self) -> NDArray[Any]:
-        """The features (n, D), mapped: only the rows that an index takes are read."""
+    def features(self) -> RowsFile:
+        """The features (n, D), of which only the rows that are asked for are read."""
         shape = (self.num_rows, self._width)
-        return map_tensor(self._file, "features", self._dtype, shape, follow=False)
+        mapped = map_tensor(self._file, "features", self._dtype, shape, follow=False)
+        return RowsFile(self._file, self._dtype, shape, mapped.offset)
 
     @property
     def reasons(self) -> list[str]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.arguments import integer
-from dbpt.data.features import MAX_FAILURES, StoredFeatures
+from dbpt.data.features import MAX_FAILURES
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.environment import launched_rank, launched_size, progress_bar
 from dbpt.errors import InputError, NotFinite, in_digits
 from dbpt.features.cache import FeatureCache
@@ -155,7 +156,7 @@ class EmbeddedFiles:
 
     def features(self) -> StoredFeatures:
         """Return the features (N, D), which stay in the cache; zero for rows without any."""
-        return StoredFeatures(self.cache.read, self.positions, self.backbone.embed_dim)
+        return self.cache.features(self.positions)
 
     def failures(self) -> tuple[Failure, ...]:
         """Return the rows without features, in order, each with its reason."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import kmeans
 from dbpt.cautions import Caution, caution
-from dbpt.data.features import StoredFeatures
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
 from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.mixture import Array, gain_of_clusters, softmax

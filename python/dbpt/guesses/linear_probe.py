@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.features import BLOCK_ROWS, StoredFeatures, first_copies, map_blocks
+from dbpt.data.stored_features import BLOCK_ROWS, Features, first_copies, map_blocks
 from dbpt.errors import InputError, optional_module
 from dbpt.groups.ids import first_of_unit
 from dbpt.guesses.doubts import CrossValidated
@@ -26,9 +26,6 @@ FEWEST_OF_CLASS = 100
 """Rows of a class that are taken even if its share of `MOST_ROWS_TO_FIT` is smaller."""
 FOLDS = 5
 SETTINGS = {"C": PENALTY, "tol": 1e-3, "max_iter": 1000}
-
-
-Features = NDArray[np.float32] | StoredFeatures
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,31 @@ class Head(torch.nn.Module, ByTensors, Registered):
             The head, ready to train.
         """
 
+    def computed_once(self) -> tuple[torch.Tensor, ...]:
+        """Return, with their graph, tensors that are computed once for all rows of a step; none by default.
+
+        A large batch is divided into blocks; what they share, such as the features of prompts, need not be computed for
+        each. All parameters must then act through these tensors, which `logits_with` gets.
+        """
+        return ()
+
+    def logits_with(self, features: torch.Tensor, *computed: torch.Tensor) -> torch.Tensor:
+        """Return the logits from the `computed_once` tensors.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+            computed: what `computed_once` returned, or copies.
+
+        Returns:
+            (N, K) float32.
+        """
+        return self(features)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
     def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return the present head for passes without gradient; it may compute once what doesn't depend on features."""
-        return self
+        """Return the present head for passes without gradient."""
+        computed = self.computed_once()
+        return lambda features: self.logits_with(features, *computed)
 
     def identity(self) -> object:
         """Return everything that determines the new head, as JSON values; checkpoints of another head are refused."""

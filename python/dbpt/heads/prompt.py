@@ -1,7 +1,7 @@
 """The CoOp head: context vectors among the tokens of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -97,7 +97,7 @@ class PromptHead(Head):
         self.zero_shot: torch.Tensor | None
         """The weights (K, D) of the zero-shot classifier; None unless `build` has them."""
         self.last_weights: torch.Tensor | None = None
-        """The weights (K, D) of the last `forward`, with their graph."""
+        """The weights (K, D) that were computed last, with their graph."""
 
     @classmethod
     def check(cls, backbone: Backbone, prompts: Prompts, **settings: Any) -> None:
@@ -145,14 +145,17 @@ class PromptHead(Head):
         Returns:
             (N, K) float32.
         """
-        self.last_weights = self.weights()
-        return self.logits_of(features, self.last_weights)
+        return self.logits_with(features, *self.computed_once())
 
-    @torch.no_grad()
-    def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return the head as it is now; the text tower runs once."""
-        weights = self.weights()
-        return lambda features: self.logits_of(features, weights)
+    def computed_once(self) -> tuple[torch.Tensor, ...]:
+        """Return the weights (K, D)."""
+        self.last_weights = self.weights()
+        return (self.last_weights,)
+
+    def logits_with(self, features: torch.Tensor, *computed: torch.Tensor) -> torch.Tensor:
+        """Return the logits by the weights."""
+        (weights,) = computed
+        return self.logits_of(features, weights)
 
     def logits_of(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Return the logits by given weights.

@@ -143,6 +143,9 @@ class Objective(Registered):
     by_group: ClassVar[bool] = False
     """With group prompts, whether the loss of a row is that of its group, instead of that of its class."""
 
+    weights_wait: ClassVar[bool] = False
+    """True if `observe` changes no weight before the epoch ends."""
+
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
     extra_epochs: int = 0
@@ -154,8 +157,19 @@ class Objective(Registered):
         """Build from the training rows."""
         self.training, self.apply = training, apply
 
+    @property
+    def depends_on_losses(self) -> bool:
+        """Whether the weights of a step may depend on its losses: if `loss` or `observe` is the objective's own.
+
+        A large batch is then read twice. The gradient of its `loss` is that by ``per_sample_loss`` alone.
+        """
+        own, base = type(self), Objective
+        return own.loss is not base.loss or (own.observe is not base.observe and not self.weights_wait)
+
     def start(self, head: torch.nn.Module, features: torch.Tensor, seed: int) -> None:
         """Look at the new head, before the first step or a resume.
+
+        An objective with a `start` of its own holds all features in memory; for others they may stay on disk.
 
         Args:
             head: the head that will be trained.

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.stored_features import Features, read_blocks
 from dbpt.data.words import Words, sentences
 from dbpt.errors import InputError
 from dbpt.heads.tensors import ByTensors
@@ -31,7 +32,7 @@ class Inputs:
     encode: Callable[[list[str], NDArray[np.int64]], NDArray[np.float32]]
     class_weights: NDArray[np.float32]
     training: NDArray[np.int64]
-    features: NDArray[np.float32]
+    features: Features
     labels: NDArray[np.int64]
     pseudo_attributes: NDArray[np.int64]
 
@@ -194,9 +195,16 @@ def _differences(inputs: Inputs, one: int, other: int) -> list[NDArray[np.float6
     for label in range(len(inputs.words.classes)):
         both = [inputs.training[(labels == label) & (pseudo == attribute)] for attribute in (one, other)]
         if all(map(len, both)):
-            first, second = (inputs.features[rows].mean(axis=0, dtype=np.float64) for rows in both)
+            first, second = (_mean(inputs.features, rows) for rows in both)
             differences.append(first - second)
     return differences
+
+
+def _mean(features: Features, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    total_D = np.zeros(features.shape[1])
+    for _, block in read_blocks(features, rows):
+        total_D += block.sum(axis=0, dtype=np.float64)
+    return total_D / len(rows)
 
 
 CALIBRATION = 1000.0

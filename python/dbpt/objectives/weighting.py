@@ -111,6 +111,7 @@ class Dbpt(WeightingObjective):
     name = "dbpt"
     title = "dbpt"
     settings = (*WeightingObjective.settings, "eta", "ema_momentum")
+    weights_wait = True
     rule: GroupWeights
 
     def __init__(

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard, ModelHubMixin
 from numpy.typing import NDArray
 from PIL import Image
 
-from dbpt.clip import Backbone, zero_shot_weights
+from dbpt.clip import Backbone, check_published, load_backbone_from_spec, zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError, foreign_errors
@@ -20,8 +20,8 @@ from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.runs.pretrained import (
-    TENSORS,
     FeatureClassifier,
+    StoredClassifier,
     check_new,
     downloaded,
     head_of,
@@ -115,9 +115,14 @@ class Classifier(ModelHubMixin):
             options = {"revision": revision, "token": token, "cache_dir": cache_dir}
             flags = {"force_download": force_download, "local_files_only": local_files_only}
             path = downloaded(str(folder), **options, **flags)
-        backbone, tensors, words, config, probe, card = read_pretrained(path, device=device, weights=weights)
-        head = head_of(tensors, config, path / TENSORS, words, backbone)
-        return cls(backbone, head, words, config, probe, card)
+        return cls.of(read_pretrained(path, weights), device)
+
+    @classmethod
+    def of(cls, stored: StoredClassifier, device: str) -> "Classifier":
+        """Return a stored classifier with its backbone on a torch device, or with ``auto`` on a GPU if there is one."""
+        check_published(stored.spec, stored.file)
+        backbone = load_backbone_from_spec(stored.spec, device=device, weights=stored.weights)
+        return cls(backbone, head_of(stored), stored.words, stored.config, stored.probe, stored.card)
 
     def save_pretrained(self, save_directory: str | Path, *, overwrite: bool = False, **kwargs: Any) -> str | None:
         """Write the classifier to a folder of its own: config.json, model.safetensors, README.md.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dbpt import clip
 from dbpt._core import __version__
 from dbpt.data.demo import mini_clip_paths
+from dbpt.data.stored_features import Features, StoredFeatures, map_blocks
 from dbpt.data.words import Words
 from dbpt.errors import InputError, foreign_errors
 from dbpt.guesses.linear_probe import AttributeProbe
@@ -77,19 +78,23 @@ class FeatureClassifier:
         """(C, D) float32, or (C, A, D) of the groups of class and attribute."""
         return self.tensors["weights"]
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: Features) -> NDArray[np.float32]:
         """Return the logits.
 
         Args:
-            features: (N, D) float32, rows of length 1.
+            features: (N, D) float32, rows of length 1; stored ones are read in blocks.
 
         Returns:
             (N, C) float32. With group prompts, the logarithm of the sum over the groups of each class.
         """
-        logits = self.head.all_logits(self.tensors, features)
-        return logits if logits.ndim == 2 else self.head.class_logits(logits)
 
-    def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        def of_block(block: NDArray[np.float32]) -> NDArray[np.float32]:
+            logits = self.head.all_logits(self.tensors, block)
+            return logits if logits.ndim == 2 else self.head.class_logits(logits)
+
+        return map_blocks(features, of_block) if isinstance(features, StoredFeatures) else of_block(features)
+
+    def predictions(self, features: Features) -> NDArray[np.int64]:
         """Return the class of the largest logit.
 
         Args:
@@ -101,7 +106,7 @@ class FeatureClassifier:
         classes: NDArray[np.int64] = self.logits(features).argmax(axis=1)
         return classes
 
-    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(self, features: Features) -> NDArray[np.float32]:
         """Return the softmax of the logits.
 
         Args:
@@ -145,33 +150,6 @@ def zero_shot_classifier(
 def most_bytes(words: Words, embed_dim: int) -> int:
     """Return the size of the largest file of a head: a multiple of its weights, and room for what heads add."""
     return MOST_BYTES + 64 * len(words.classes) * max(1, len(words.attributes)) * embed_dim
-
-
-def head_of(
-    tensors: Mapping[str, NDArray[np.float32]], config: FitConfig, path: Path, words: Words, backbone: "clip.Backbone"
-) -> FeatureClassifier:
-    """Return the classifier that a file has the tensors of.
-
-    Args:
-        tensors: by name.
-        config: the settings of the run.
-        path: the file, for messages.
-        words: the classes and attributes.
-        backbone: the one that makes the features.
-
-    Raises:
-        InputError: if tensors are missing, or don't fit the words or the width of the features.
-    """
-    try:
-        classifier = FeatureClassifier(tensors, HEADS[config.head])
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error}); make it again") from None
-    shape = classifier.weights.shape
-    attributes = shape[1:-1] if config.has_unnamed_groups or len(shape) == 2 else (len(words.attributes),)
-    if shape != (len(words.classes), *attributes, backbone.embed_dim):
-        sizes = f"{len(words.classes)} classes, {len(words.attributes)} attributes, embed_dim {backbone.embed_dim}"
-        raise InputError(f"{path}: weights of shape {shape}, but the run has {sizes}")
-    return classifier
 
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
@@ -245,15 +223,35 @@ def _without_folders(value: Any) -> Any:
     return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
-def read_pretrained(
-    folder: Path, *, device: str, weights: str | Path | None
-) -> tuple["clip.Backbone", dict[str, NDArray[np.float32]], Words, FitConfig, AttributeProbe | None, str | None]:
-    """Return what `write_pretrained` wrote and the loaded backbone: the tensors of the head, probe and model card.
+@dataclass(frozen=True)
+class StoredClassifier:
+    """What a folder has of a classifier: all but its backbone, read without torch. `Classifier.of` loads the rest.
+
+    Attributes:
+        spec: the stored description of the backbone, in ``file``.
+        weights: the present path of its local weights file, if it has moved.
+        tensors: those of the head, of the file ``tensors_file``.
+        words, config, probe, card: as in `Classifier`.
+    """
+
+    file: Path
+    spec: dict[str, Any]
+    weights: str | Path | None
+    tensors_file: Path
+    tensors: dict[str, NDArray[np.float32]]
+    words: Words
+    config: FitConfig
+    probe: AttributeProbe | None
+    card: str | None
+
+
+def read_pretrained(folder: Path, weights: str | Path | None) -> StoredClassifier:
+    """Return what `write_pretrained` wrote.
 
     A local weights file is ``weights``, or the one of that name in the folder. Other files are in the folder, too.
 
     Raises:
-        InputError: if a file is missing, damaged or of another version, and as `load_backbone_from_spec` does.
+        InputError: if a file is missing, damaged or of another version.
     """
     path = folder / CONFIG
     if not is_pretrained(folder):
@@ -281,15 +279,38 @@ def read_pretrained(
         if weights is None:
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
-    backbone = clip.load_backbone_from_spec(spec, device=device, weights=weights)
-    most = most_bytes(content.words, backbone.embed_dim)
+    most = most_bytes(content.words, embed_dim := spec["config"]["embed_dim"])
     tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT, most=most)
     arrays, size = [tensors.pop(name) for name in PROBE if name in tensors], sum(content.words.sizes)
-    width = arrays[0].size // max(1, size) if arrays and config.label_model else backbone.embed_dim
+    width = arrays[0].size // max(1, size) if arrays and config.label_model else embed_dim
     if arrays and ([array.shape for array in arrays] != [(size, width), (size,)] or not are_finite(*arrays)):
         raise InputError(f"{folder / TENSORS}: its probe does not belong to its words and backbone; {HINT}")
     probe = AttributeProbe(arrays[0], arrays[1], ()) if arrays else None
-    return backbone, tensors, content.words, config, probe, read_card(folder)
+    head = folder / TENSORS, tensors
+    return StoredClassifier(path, spec, weights, *head, content.words, config, probe, read_card(folder))
+
+
+def head_of(stored: StoredClassifier) -> FeatureClassifier:
+    """Return the head of a stored classifier.
+
+    Raises `InputError` if tensors are missing, or don't fit the words or the width of the features.
+    """
+    path, config, words, embed_dim = (
+        stored.tensors_file,
+        stored.config,
+        stored.words,
+        stored.spec["config"]["embed_dim"],
+    )
+    try:
+        classifier = FeatureClassifier(stored.tensors, HEADS[config.head])
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: not a readable classifier ({error}); make it again") from None
+    shape = classifier.weights.shape
+    attributes = shape[1:-1] if config.has_unnamed_groups or len(shape) == 2 else (len(words.attributes),)
+    if shape != (len(words.classes), *attributes, embed_dim):
+        sizes = f"{len(words.classes)} classes, {len(words.attributes)} attributes, embed_dim {embed_dim}"
+        raise InputError(f"{path}: weights of shape {shape}, but the run has {sizes}")
+    return classifier
 
 
 def read_card(folder: Path) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt import clip
+from dbpt.clip.stored_spec import check_spec
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.guesses.base import PROBE
@@ -21,6 +21,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named, read_settings
+from dbpt.runs.pretrained import StoredClassifier, is_pretrained, most_bytes, read_card, read_pretrained
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import Command
 from dbpt.storage.files import are_finite, is_missing, read_tensors, write_json, write_tensors
@@ -91,25 +92,30 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     Raises:
         InputError: if the run is not finished, a file is damaged, or the backbone is gone or changed.
     """
-    from dbpt.runs.pretrained import head_of, is_pretrained, most_bytes, read_card
+    return classifier_of(read_classifier(run, weights), device)
 
+
+def classifier_of(stored: StoredClassifier, device: str) -> "Classifier":
+    """Return `Classifier.of` a stored one, which imports torch."""
+    from dbpt.runs.classifier import Classifier
+
+    return Classifier.of(stored, device)
+
+
+def read_classifier(run: str | Path, weights: str | Path | None) -> StoredClassifier:
+    """Read the classifier of `load` without its backbone, and without torch. Raises `InputError` as it does."""
     folder = Path(run)
     if is_pretrained(folder) and is_missing(folder / RUN_FOLDER.marker):
-        from dbpt.runs.classifier import Classifier
-
-        return Classifier.from_pretrained(folder, device=device, weights=weights)
+        return read_pretrained(folder, weights)
     marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
-    from dbpt.runs.classifier import Classifier  # imports torch
-
-    clip.check_spec(marker.backbone, folder / RUN_FOLDER.marker)
+    check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     most = most_bytes(marker.words, marker.backbone["config"]["embed_dim"])
-    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, most=most)
-    backbone = clip.load_backbone_from_spec(marker.backbone, device=device, weights=weights)
-    head = head_of(tensors, config, path, marker.words, backbone)
-    config = config.for_one("group" if head.weights.ndim == 3 else "class")
+    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, needs=("weights",), most=most)
+    config = config.for_one("group" if tensors["weights"].ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
-    return Classifier(backbone, head, marker.words, config, probe, read_card(folder))
+    backbone = folder / RUN_FOLDER.marker, marker.backbone, weights
+    return StoredClassifier(*backbone, path, tensors, marker.words, config, probe, read_card(folder))
 
 
 PROBE_ARRAYS, CLUSTER_ARRAYS = ("weights", "biases"), ("weights", "biases", "separation")

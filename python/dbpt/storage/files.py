@@ -271,13 +271,12 @@ def are_finite(*arrays: NDArray[Any]) -> bool:
 
 def map_tensor(
     path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], *, follow: bool = True
-) -> NDArray[Any]:
+) -> "np.memmap[Any, np.dtype[Any]]":
     """Map a tensor of a file whose header was checked, so that only what is indexed is read. Raises `OSError`."""
     with open_regular(path, follow=follow) as file:
         length = int.from_bytes(file.read(8), "little")
         begin = json.loads(file.read(length))[name]["data_offsets"][0]
-        array: NDArray[Any] = np.memmap(file, dtype, "r", 8 + length + begin, shape)
-    return array
+        return np.memmap(file, dtype, "r", 8 + length + begin, shape)
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:

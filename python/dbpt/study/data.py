@@ -32,11 +32,13 @@ from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import PROBE, PSEUDO_METHODS, no_attributes
 from dbpt.guesses.label import attributes_of_data, read_pseudo_attributes
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.run_folder import load
+from dbpt.runs.pretrained import StoredClassifier
+from dbpt.runs.run_folder import classifier_of, read_classifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, NOT_WITH_CODED
 from dbpt.settings.sections import WordSettings
 from dbpt.study.coded import check_coded, has_coded
+from dbpt.study.study import storing_texts
 
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
@@ -189,10 +191,8 @@ def run_with_data(
             data. Attributes replace those of the run. Without any, those of the data are read.
         other_columns: whether to read the columns of the data that have no role.
     """
-    from dbpt.study.study import storing_texts  # imports torch
-
-    classifier = load(run, device=device, weights=weights)
-    own, overrides = classifier.config, {name: value for name, value in given.items() if value is not None}
+    stored = read_classifier(run, weights)
+    own, overrides = stored.config, {name: value for name, value in given.items() if value is not None}
     cache = overrides.get("cache", own.cache)
     data = own.data if data is None else data
     data = data if is_in_memory(data) else materialize(data, cache)
@@ -205,7 +205,7 @@ def run_with_data(
     has_own_names = not overrides.keys() & {"attributes", "factors"}
     if not has_own_names:
         settings |= {"attributes": None, "factors": None}
-    probe = classifier.probe if has_own_names and overrides.get("pseudo_method", PROBE) == PROBE else None
+    probe = stored.probe if has_own_names and overrides.get("pseudo_method", PROBE) == PROBE else None
     if probe is None and own.learns_attributes:
         of_method = ("pseudo_method", *PSEUDO_METHODS[own.pseudo_method].settings)
         settings = {name: value for name, value in settings.items() if name not in of_method}
@@ -217,10 +217,10 @@ def run_with_data(
     if isinstance(data, str):
         resolved = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
         data, root = resolved.data, resolved.root
-    _refuse_other_classes(data, classifier)
+    _refuse_other_classes(data, stored)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
-    words = classifier.words
+    words = stored.words
     if "attributes" in overrides and not config.lacks_words:
         named = {} if config.asks_auto else parse_vocabulary(overrides["attributes"], "--attributes")
         words = replace(words, attributes=named, factors=())
@@ -228,24 +228,25 @@ def run_with_data(
         words = replace(words, factors=parse_factors(overrides["factors"]))
     if "attribute_template" in overrides:
         words = replace(words, attribute_templates=tuple(overrides["attribute_template"]))
-    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
     dataset = load_for_run(config, words, data, root, other_columns=other_columns)
     if "attributes" in overrides:
         check_coded(config, dataset)
     elif config.coded is not None and not has_coded(config, dataset):
         missing = f"the data have no {' '.join(config.coded)}, so the groups of the run are missing here"
         config, dataset = replace(config, attributes=None), replace(dataset, notes=(*dataset.notes, missing))
-    if probe is not None and not is_own:
-        return classifier, config, dataset, None
-    return classifier, config, *rows_with_known(config, dataset)
+    known = None
+    if probe is None or is_own:
+        dataset, known = rows_with_known(config, dataset)
+    classifier = classifier_of(stored, device)
+    return replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe), config, dataset, known
 
 
-def _refuse_other_classes(data: DataLike, classifier: "Classifier") -> None:
+def _refuse_other_classes(data: DataLike, stored: StoredClassifier) -> None:
     """Refuse other words for data with numeric labels, which could be mistaken for the run's classes."""
-    words = classifier.words
+    words = stored.words
     if isinstance(data, Dataset):
         name, own = data.name, data.words
-    elif isinstance(data, str) and data in DATASETS and data != classifier.config.data:
+    elif isinstance(data, str) and data in DATASETS and data != stored.config.data:
         name, own = data, DATASETS[data].words
     else:
         return
@@ -254,7 +255,7 @@ def _refuse_other_classes(data: DataLike, classifier: "Classifier") -> None:
         ("attributes", own.attributes, words.attributes),
     ):
         if names and expected and list(names) != list(expected):
-            advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
+            advice = f"{stored.config.data} or " if stored.config.data in DATASETS else ""
             raise InputError(
                 f"data {name!r}: its {kind} are {', '.join(names)}, the run's are {', '.join(expected)}; evaluate on "
                 f"{advice}a table of the run's {kind}"

@@ -112,8 +112,9 @@ def load_and_embed(
     for warning in embedded.warnings:
         logger.warning(str(warning))
     check_classes(embedded.dataset)
-    features = embedded.features[:]  # training reads them in each step
-    label_features = features if embedded.label_features is embedded.features else embedded.label_features[:]
+    features = embedded.features.kept()  # training reads them in each step
+    label_features = embedded.label_features
+    label_features = features if label_features is embedded.features else label_features.kept()
     weights = clip.zero_shot_weights(backbone, *dataset.words.class_texts())
     return replace(embedded, features=features, label_features=label_features, class_weights=weights, context=context)
 
@@ -136,7 +137,7 @@ def arrange(study: Study, config: FitConfig) -> Study:
     if config.group_source == "ppa":
         weights = study.embedded.class_weights
         training = study.rows("train")
-        errors = probe_errors(study.features, study.dataset.labels, weights, training)
+        errors = probe_errors(study.features.whole("--group-source ppa"), study.dataset.labels, weights, training)
         study = replace(study, probe_errors=errors)
         if not errors[training].any():
             study = replace(study, warnings=(*study.warnings, caution("no errors of the probe")))

@@ -15,7 +15,8 @@ from dbpt import clip
 from dbpt.cautions import Caution, caution
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset import Average, Split
-from dbpt.data.features import StoredFeatures, open_precomputed_features
+from dbpt.data.features import open_precomputed_features
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.guesses import PSEUDO_METHODS, GuessedFactors, Guesses
@@ -25,7 +26,7 @@ from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.grouping import Grouping, Use
 from dbpt.guesses.label import label_suspects, with_known
-from dbpt.guesses.linear_probe import AttributeProbe, Features
+from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import BackboneSettings
@@ -48,20 +49,14 @@ class Embedded:
 
     dataset: Dataset
     backbone: "clip.Backbone"
-    features: Features
+    features: StoredFeatures
     labeller: "clip.Backbone"
-    label_features: Features
+    label_features: StoredFeatures
     known: GuessedFactors | None
     failures: tuple[Failure, ...]
     warnings: tuple[Caution, ...] = ()
     class_weights: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     context: NDArray[np.float32] | None = None
-
-    @property
-    def stored(self) -> StoredFeatures:
-        """The features in their files, for commands that train nothing."""
-        assert isinstance(self.features, StoredFeatures)
-        return self.features
 
     @cached_property
     def logits(self) -> NDArray[np.float32]:
@@ -244,7 +239,8 @@ def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: "clip.Ba
     """
     fitted = dataset.rows_to_fit
     class_weights = clip.zero_shot_weights(backbone, *dataset.words.class_texts())
-    clusters = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
+    of_fitted = features.take(fitted).whole("--attributes clusters")
+    clusters = find_class_clusters(of_fitted, dataset.labels[fitted], class_weights, dataset.class_names, number)
     named = ((family.templates[0], *item) for family in read_catalogue() for item in family.attributes.items())
     texts = {name: template.replace("{}", wordings[0]) for template, name, wordings in named}
     return clusters.named(list(texts), clip.zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
@@ -281,9 +277,8 @@ class Study:
         return self.embedded.dataset
 
     @property
-    def features(self) -> NDArray[np.float32]:
-        """(N, D), those that training reads, in memory."""
-        assert isinstance(self.embedded.features, np.ndarray)
+    def features(self) -> StoredFeatures:
+        """(N, D), those that training reads."""
         return self.embedded.features
 
     def rows(self, split: str) -> NDArray[np.int64]:

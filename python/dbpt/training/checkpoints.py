@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dbpt.data.stored_features import stored
 from dbpt.errors import InputError, in_digits
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import TrainingSettings
@@ -17,7 +18,7 @@ from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import AnyFloat, Count, typed_json
 from dbpt.training.judging import EpochRecord, PeakRates, Rows
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 SECONDS_BETWEEN = 5.0
 HINT = "start again with --overwrite"
 MAY_CHANGE = ("lr",)
@@ -104,7 +105,8 @@ def training_fingerprint(outer: str, training: Rows, validation: Rows, settings:
     }
     digest.update(json.dumps(fixed, sort_keys=True).encode())
     for rows in (training, validation):
-        for array in (rows.features, rows.labels, rows.groups):
+        digest.update(stored(rows.features).digest.encode())
+        for array in (rows.labels, rows.groups):
             # Arrays of different shapes can have the same bytes.
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)

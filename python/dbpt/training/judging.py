@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
+from dbpt.data.stored_features import BLOCK_ROWS, Features
 from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
@@ -19,13 +20,11 @@ from dbpt.objectives import Objective
 from dbpt.objectives.base import EXCLUDED, class_logits
 from dbpt.storage.typed_json import Count, Share
 
-ROWS_A_PASS = 1 << 14  # limits memory
-
 
 @torch.no_grad()
 def judge(
     head: torch.nn.Module,
-    features: torch.Tensor,
+    features: torch.Tensor | Iterable[torch.Tensor],
     labels: torch.Tensor,
     num_classes: int | None = None,
     impossible: NDArray[np.bool_] | None = None,
@@ -37,14 +36,17 @@ def judge(
 
     Args:
         head: maps features to logits of classes or groups.
-        features: (N, D).
+        features: (N, D), or the blocks of them, (b, D) each.
         labels: (N,) the right classes.
         num_classes: C, if the logits are those of groups.
         impossible: (G,) bool, the groups with probability 0.
     """
     frozen = head.frozen() if isinstance(head, Head) else head
-    correct, p_true = [], []
-    for part, labels_of_part in zip(torch.split(features, ROWS_A_PASS), torch.split(labels, ROWS_A_PASS), strict=True):
+    correct, p_true, begin = [labels.new_zeros(0, dtype=torch.bool)], [labels.new_zeros(0, dtype=torch.float32)], 0
+    parts = torch.split(features, BLOCK_ROWS) if isinstance(features, torch.Tensor) else features
+    for part in parts:
+        labels_of_part = labels[begin : begin + len(part)]
+        begin += len(part)
         logits = frozen(part)
         if impossible is not None:
             logits = logits.masked_fill(torch.from_numpy(impossible).to(logits.device), EXCLUDED)
@@ -133,7 +135,7 @@ PeakRates = list[tuple[Count, float]]
 class Rows:
     """N rows: ``features`` (N, D) float32, ``labels`` (N,) int64, ``groups`` (N,) int64 with -1 for unknown."""
 
-    features: NDArray[np.float32]
+    features: Features
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
 

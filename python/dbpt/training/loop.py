@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream, Stream
+from dbpt.data.stored_features import stored
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
-from dbpt.training import checkpoints, judging
+from dbpt.training import checkpoints, gradients, judging
+from dbpt.training.device_features import DeviceFeatures
 from dbpt.training.live_images import LiveImages
 from dbpt.training.ranks import ALONE, Ranks
 
@@ -119,12 +122,14 @@ class _Run:
 
     def __post_init__(self) -> None:
         device, training = next(self.head.parameters()).device, self.training
-        self.features = torch.from_numpy(training.features).to(device)
+        self.features = DeviceFeatures(training.features, device)
         self.labels = torch.from_numpy(training.labels).to(device)
         self.groups = torch.from_numpy(training.groups).to(device)
-        self.val_features = torch.from_numpy(self.validation.features).to(device)
+        self.val_features = DeviceFeatures(self.validation.features, device)
         self.val_labels = torch.from_numpy(self.validation.labels).to(device)
-        self.objective.start(self.head, self.features, self.settings.seed)
+        if type(self.objective).start is not Objective.start:
+            whole = stored(training.features).whole(f"--objective {self.objective.name}")
+            self.objective.start(self.head, torch.from_numpy(whole).to(device), self.settings.seed)
         self.initial_state = self._head_state()
         self.history: list[judging.EpochRecord] = []
         self.peak_rates: judging.PeakRates = [(1, self.settings.peak_lr)]
@@ -188,73 +193,52 @@ class _Run:
         drawn = draws_of_epoch(self.objective, self.settings.seed, len(self.history))
         batch_size = self.settings.batch_size or len(drawn)
         losses = torch.zeros((), device=self.labels.device)
+
+        def observe(per_sample_loss: torch.Tensor, batch: gradients.Batch) -> None:
+            try:
+                self.objective.observe(per_sample_loss, batch.groups, batch.labels)
+            # The group weights refuse a loss that is too large, but divergence is the better message.
+            except InputError:
+                check.check_loss(per_sample_loss.max().item())
+                raise
+
+        step = gradients.Gradients(self.head, self.objective, self.ranks, observe)
         for begin in range(0, len(drawn), batch_size):
             indices = drawn.indices(begin, min(begin + batch_size, len(drawn)))
             if drawn_G is not None:
                 drawn_G += group_counts(self.training.groups[indices], len(drawn_G))
+            if len(indices) > gradients.LARGE_BATCH and self.live is None:
+                indices.sort()  # their order makes no difference, and a file is read in its own
             rows = torch.from_numpy(indices).to(self.labels.device)
-            per_sample_loss, loss, general = self._batch_loss(rows, begin, check)
-            general_gradients = None
-            if general is not None:  # cloned, because the next gradients overwrite them
-                general_gradients = [gradient.clone() for gradient in self._gradients(general, keep=True)]
-            self._gradients(loss)
-            if general_gradients is not None:
-                self.objective.change_gradients(self.head.parameters(), general_gradients)
+            batch = gradients.Batch(rows, self.labels[rows], self.groups[rows])
+            per_sample_loss, loss = step.set(batch, partial(self._read, batch, indices, begin))
             check.check_step(per_sample_loss, self.head.parameters())
             with check.checked_step():
                 self.optimizer.step()
-            losses += loss.detach() * len(rows)
+            losses += loss * len(rows)
         check.check_weights(self.head.parameters())
         return losses.item() / len(drawn)
 
-    def _batch_loss(
-        self, rows: torch.Tensor, first_draw: int, check: judging.DivergenceCheck
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return the losses (B,) of training ``rows`` (B,) of all ranks, the objective's loss, and its `general_loss`.
+    def _read(self, batch: gradients.Batch, indices: NDArray[np.int64], first_draw: int) -> Iterator[torch.Tensor]:
+        """Yield the features of each block of this rank's part of the training rows ``indices`` (B,)."""
+        part, live = self.ranks.part(len(batch)), self.live
+        if live is not None:
+            epoch = len(self.history)
+            for block in batch.blocks(part):
+                draw = partial(live.features, indices[block], epoch=epoch, first_draw=first_draw + block.start)
+                yield self.ranks.together(draw)
+        elif batch.is_large:
+            yield from self.features.blocks(indices[part], batch.block_rows)
+        else:
+            yield self.features[indices[part]]
 
-        The last is this rank's part, or None.
-        """
-        labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
-        features = self._features(rows[part], check.epoch - 1, first_draw + part.start)
-        logits = self.head(features)
-        own_loss = self.objective.sample_losses(logits, labels[part], groups[part])
-        # All ranks observe the whole batch, so their group weights stay the same without an exchange of weights.
-        per_sample_loss = self.ranks.gather(own_loss, len(rows))
-        try:
-            self.objective.observe(per_sample_loss.detach(), groups, labels)
-        # The group weights refuse a loss that is too large, but divergence is the better message.
-        except InputError:
-            check.check_loss(per_sample_loss.max().item())
-            raise
-        loss = self.objective.loss(per_sample_loss, groups, labels, rows)
-        if (penalty := self.objective.penalty(self.head)) is not None:
-            # The ranks add up their gradients, so each takes a share; the value of the loss has the whole penalty.
-            share = penalty / self.ranks.count
-            loss = loss + share + (penalty - share).detach()
-        general = self.objective.general_loss(self.head, features, logits)
-        # Divided by the batch of all ranks, so that the sum of the ranks' gradients is that of the mean.
-        return per_sample_loss, loss, None if general is None else general.sum() / len(rows)
-
-    def _gradients(self, loss: torch.Tensor, *, keep: bool = False) -> list[torch.Tensor]:
-        """Compute the gradients of ``loss``, summed over the ranks; ``keep`` its graph for another one."""
-        self.optimizer.zero_grad()
-        loss.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
-        parameters = list(self.head.parameters())
-        self.ranks.sum_gradients(parameters)
-        return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-    def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _judge(self, features: DeviceFeatures, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `judging.judge` of all N rows, of which each rank judges a part."""
         own = self.ranks.part(len(labels))
-        kinds = self.objective.training
-        correct, p_true = judging.judge(self.head, features[own], labels[own], kinds.num_classes, kinds.impossible)
+        kinds, rows = self.objective.training, None if self.ranks.count == 1 else np.arange(own.start, own.stop)
+        blocks = features.blocks(rows, judging.BLOCK_ROWS)
+        correct, p_true = judging.judge(self.head, blocks, labels[own], kinds.num_classes, kinds.impossible)
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
-
-    def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
-        if self.live is None:
-            return self.features[rows]
-        live = self.live
-        return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
     def _validate(self, epoch: int, check: judging.DivergenceCheck) -> judging.Validation:
         """Judge the validation rows; remember the head if it is the best so far."""

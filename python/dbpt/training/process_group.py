@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,13 +43,13 @@ class _Joined(Ranks):
         whole[self.part(total)] = own
         return whole
 
-    def sum_gradients(self, parameters: Iterable[torch.Tensor]) -> None:
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+    def sum(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace the values of each tensor by their sum over the ranks, in one all-reduce."""
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
         with reaching():
             dist.all_reduce(flat)
-        for gradient, total in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
-            gradient.copy_(total.view_as(gradient))
+        for tensor, total in zip(tensors, torch.split(flat, [one.numel() for one in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
 
     def copy_first(self, tensors: Iterable[torch.Tensor]) -> None:
         for tensor in tensors:

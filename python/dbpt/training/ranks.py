@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -41,12 +41,12 @@ class Ranks:
     def gather(self, own: "torch.Tensor", total: int) -> "torch.Tensor":
         """Return (total,) from the `part` (P,) of each rank: the same bits on all, with a gradient for the own part.
 
-        So a loss of gathered values equals that of one process, and `sum_gradients` gives its gradient.
+        So a loss of gathered values equals that of one process, and `sum` gives its gradient.
         """
         return own
 
-    def sum_gradients(self, parameters: "Iterable[torch.Tensor]") -> None:
-        """Replace the gradient of each parameter by its sum over the ranks, in one all-reduce."""
+    def sum(self, tensors: "Sequence[torch.Tensor]") -> None:
+        """Replace the values of each tensor by their sum over the ranks, in one all-reduce."""
 
     def copy_first(self, tensors: "Iterable[torch.Tensor]") -> None:
         """Copy the values of ``tensors`` from rank 0 to all ranks."""

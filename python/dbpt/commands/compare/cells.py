@@ -31,6 +31,7 @@ from dbpt import training
 from dbpt.commands.callbacks import Watch
 from dbpt.commands.compare.plan import Cell
 from dbpt.data import DATASETS, SPLITS
+from dbpt.data.stored_features import digest_of
 from dbpt.errors import InputError
 from dbpt.evaluation.repeats import Evaluated
 from dbpt.evaluation.results import Row
@@ -150,13 +151,15 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
     if embedded.context is not None:
         described.append(hashlib.sha256(embedded.context.tobytes()).hexdigest())
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
-    arrays: list[NDArray[Any]] = [np.asarray(embedded.features), dataset.labels, dataset.attributes, dataset.splits]
+    features = embedded.features
+    arrays: list[NDArray[Any]] = [dataset.labels, dataset.attributes, dataset.splits]
     if (known := embedded.known) is not None:
         assert known.posterior is not None
         arrays += [known.pseudo_attributes, known.posterior]
     if config.label_model is not None and not config.learns_attributes and embedded.are_guessed(config):
         arrays.append(embedded.logits)
     rows = np.flatnonzero(dataset.in_split("test")) if only_test else slice(None)
+    digest.update((digest_of(features.take(rows)) if isinstance(rows, np.ndarray) else features.digest).encode())
     for array in (whole[rows] for whole in arrays):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)

@@ -47,7 +47,7 @@ class Families:
     def images(self, rows: NDArray[np.int64]) -> Images:
         """Return the ``rows`` (n,) of the data as images to search."""
         embedded, seed = self.subject.embedded, self.subject.config.seed
-        return images_to_search(embedded.backbone, embedded.dataset, embedded.stored, rows, seed)
+        return images_to_search(embedded.backbone, embedded.dataset, embedded.features, rows, seed)
 
     def of(self, images: Images, rows: NDArray[np.int64], keys: Collection[str] | None = None) -> list[GuessedFamily]:
         """Return the families, by default all, with their values for the ``images`` of ``rows`` (n,)."""

@@ -19,6 +19,7 @@ from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.texts import joined
 from dbpt.data.writing import csv_text, write_table
 from dbpt.evaluation.of_study import metrics_of_study
@@ -187,12 +188,17 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
 
     def prepared() -> Study:
         study = prepare(config, notes)
+        if ranks.count > 1 and not study.features.is_in_memory:
+            shared = study.features.for_other_processes()
+            study = replace(study, embedded=replace(study.embedded, features=shared))
         log_warnings(map(doubts_in_words, study.doubted_guesses))
         return study
 
     def without_the_large(study: Study) -> Study:
         large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}
-        large |= dict.fromkeys(("features", "labeller", "label_features", "known"))
+        large |= dict.fromkeys(("labeller", "label_features", "known"))
+        if study.features.is_in_memory:
+            large["features"] = None
         return replace(study, embedded=replace(study.embedded, **large))
 
     study = ranks.from_first(prepared, sent=without_the_large)
@@ -209,9 +215,12 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
         weights = config.pretrained if spec["weights"]["kind"] == "file" else None
         return clip.load_backbone_from_spec(spec, device=config.device, weights=weights)
 
-    shape = (len(embedded.dataset), embedded.class_weights.shape[1])
-    features = study.features if ranks.is_first else np.empty(shape, dtype=np.float32)
-    ranks.copy_first([torch.from_numpy(features)])
+    features = embedded.features
+    if features is None or features.is_in_memory:
+        shape = (len(embedded.dataset), embedded.class_weights.shape[1])
+        array = features[:] if ranks.is_first else np.empty(shape, dtype=np.float32)
+        ranks.copy_first([torch.from_numpy(array)])
+        features = StoredFeatures.of(array)
     return replace(study, embedded=replace(embedded, backbone=ranks.together(own_backbone), features=features))
 
 
@@ -334,7 +343,7 @@ def worst_group_mistakes(study: Study, result: "MethodResult") -> list[Mistake] 
         return []
     dataset, members = study.dataset, study.rows(study.split)
     members = members[study.reported.groups[members] == metrics.worst_group]
-    logits = result.classifier.logits(study.features[members])
+    logits = result.classifier.logits(study.features.take(members))
     label, _ = class_and_attribute(metrics.worst_group, study.reported.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     return surest_mistakes(

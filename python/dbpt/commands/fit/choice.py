@@ -8,13 +8,13 @@ group by more than two standard errors. docs/explanation/group_prompts.md has th
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
+from dbpt.data.stored_features import Features
 from dbpt.evaluation.results import Choice, Row
 from dbpt.groups import SMALL_GROUP
 from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
@@ -129,14 +129,12 @@ def harder_test(row: Row) -> list[Caution]:
     return [caution("test is harder", **{split: 100 * (value or 0.0) for split, value in worst.items()})]
 
 
-def _values(
-    result: MethodResult, features: NDArray[np.float32], labels: NDArray[np.int64], selection: str
-) -> NDArray[np.float64]:
+def _values(result: MethodResult, features: Features, labels: NDArray[np.int64], selection: str) -> NDArray[np.float64]:
     """Return the figure (n,) of each row that model selection looks at: p of the true class, or correctness."""
-    values: NDArray[Any] = result.classifier.predictions(features) == labels
     if selection.endswith("wgp"):
-        values = result.classifier.probabilities(features)[np.arange(len(labels)), labels]
-    return values.astype(np.float64)
+        p_true = result.classifier.probabilities(features)[np.arange(len(labels)), labels]
+        return np.asarray(p_true, np.float64)
+    return np.asarray(result.classifier.predictions(features) == labels, np.float64)
 
 
 def _lead(differences: NDArray[np.float64]) -> tuple[float, float]:

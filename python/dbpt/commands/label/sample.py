@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
-from dbpt.data.features import map_blocks
 from dbpt.data.tables import read_columns
 from dbpt.data.texts import Texts
 from dbpt.data.writing import csv_text, unmarked
@@ -24,7 +23,8 @@ from dbpt.groups.ids import permutation
 from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
-from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, load
+from dbpt.runs.pretrained import StoredClassifier
+from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, classifier_of, read_classifier
 from dbpt.storage.files import check_can_create, check_version, is_missing, read_tensors, write_atomically, write_json
 from dbpt.storage.locks import whole_folder
 from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
@@ -267,21 +267,21 @@ def draw_label_sample(
     if split is not None and split not in SPLITS:
         hint = nearest(str(split), list(SPLITS))
         raise InputError(f"--split is {split!r}; expected one of {', '.join(SPLITS)}{hint}")
-    classifier = load(run, device=device, weights=weights)
-    if classifier.config.embeddings is not None:
+    stored = read_classifier(run, weights)
+    if stored.config.embeddings is not None:
         raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
-    if classifier.config.lacks_words:
-        what = "clusters, which nobody can label" if classifier.config.coded is None else "known values of the data"
+    if stored.config.lacks_words:
+        what = "clusters, which nobody can label" if stored.config.coded is None else "known values of the data"
         raise InputError(f"{run}: its attributes are {what}; fit with names of attributes")
-    if not classifier.words.attributes:
+    if not stored.words.attributes:
         raise InputError(f"{run}: was trained without an attribute; there is none to label, fit with --attributes")
-    labelled = RunLabels(Path(run), classifier)
+    labelled = RunLabels(Path(run), stored)
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
     paths = labelled.paths.take(rows)
-    whole, rows_of_paths = load_rows(classifier.config, classifier.words, paths, data, root)
+    whole, rows_of_paths = load_rows(stored.config, stored.words, paths, data, root)
     dataset = whole.take(rows_of_paths).without_truth()
-    right = _right(classifier, dataset, cache)
+    right = _right(classifier_of(stored, device), dataset, cache)
     pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
     cells = (dataset.labels * (dataset.num_attributes + 1) + pseudo_attributes + 1) * 2 + right
     strata, score = stratify(cells, confidence, n)
@@ -312,7 +312,7 @@ def draw_label_sample(
 class RunLabels:
     """A run's ``pseudo_attributes.safetensors``: arrays (N,), -1 for unlabelled rows, and the path of each row."""
 
-    def __init__(self, run: Path, classifier: "Classifier") -> None:
+    def __init__(self, run: Path, stored: StoredClassifier) -> None:
         file = run / "pseudo_attributes.safetensors"
         what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")
         tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, hint=HINT, needs=needs)
@@ -323,7 +323,7 @@ class RunLabels:
         if (
             any(array.shape != (len(self.paths),) for array in arrays)
             or not np.isin(self.splits, range(len(SPLITS))).all()
-            or not np.isin(self.pseudo_attributes, range(-1, len(classifier.words.attributes))).all()
+            or not np.isin(self.pseudo_attributes, range(-1, len(stored.words.attributes))).all()
             or not ((self.confidence >= 0) & (self.confidence <= 1)).all()
         ):
             raise InputError(f"{file}: does not belong to this run; fit again")
@@ -347,7 +347,7 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
     if failures:
         named = first_few([f"{failure.path}: {failure.reason}" for failure in failures], 3, "; ")
         raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
-    right: NDArray[np.int64] = (map_blocks(features, classifier.head.predictions) == dataset.labels).astype(np.int64)
+    right: NDArray[np.int64] = (classifier.head.predictions(features) == dataset.labels).astype(np.int64)
     return right
 
 

@@ -4,6 +4,7 @@ Nothing here imports torch, and code outside this folder treats a demo like any 
 """
 
 import csv
+import io
 import json
 import logging
 import os
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -94,20 +94,23 @@ class Layout:
     write_tables: Callable[[Path, Path, Sequence[Drawing], int], None]
 
 
-def draw_pictures(name: str, folder: Path, rows: Iterable[Drawing], seed: int) -> None:
-    """Draw the pictures of ``rows`` into ``folder``."""
+def draw_pictures(name: str, folder: Path, rows: Iterable[Drawing], seed: int, drawn: Callable[[], object]) -> None:
+    """Draw the pictures of ``rows`` into ``folder``, and call ``drawn`` after each."""
+    made = set[Path]()
     for row in rows:
-        path = folder / LAYOUTS[name].path(row)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        LAYOUTS[name].draw(generator(name, seed, row.index), row).save(path, quality=QUALITY)
+        path, encoded = folder / LAYOUTS[name].path(row), io.BytesIO()
+        if path.parent not in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.add(path.parent)
+        LAYOUTS[name].draw(generator(name, seed, row.index), row).save(encoded, "JPEG", quality=QUALITY)
+        path.write_bytes(encoded.getvalue())  # with fewer calls of the system than Pillow needs
+        drawn()
 
 
 MOST_PROCESSES = 8
 LEAST_PICTURES = 200
 """So many pictures are worth a process, which takes a third of a second to start."""
-DRAW_PART = (
-    "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from dbpt.data import demo; demo.draw_part(sys.argv[2])"
-)
+DRAW_PART = "import sys; sys.path[:] = sys.argv[1].splitlines(); import dbpt.data.demo as d; d.draw_part(sys.argv[2])"
 
 
 def draw_part(described: str) -> None:
@@ -118,9 +121,7 @@ def draw_part(described: str) -> None:
             picture, and the step to the next.
     """
     name, folder, seed, sizes, first, step = json.loads(described)
-    for row in plan_rows(name, seed, sizes)[first::step]:
-        draw_pictures(name, Path(folder), [row], seed)
-        print(flush=True)
+    draw_pictures(name, Path(folder), plan_rows(name, seed, sizes)[first::step], seed, lambda: print(flush=True))
 
 
 def _draw_on_all_cores(
@@ -133,23 +134,20 @@ def _draw_on_all_cores(
     """
     rows = plan_rows(name, seed, sizes)
     step = max(1, min(available_cpus(), MOST_PROCESSES, len(rows) // LEAST_PICTURES))
-    command = [sys.executable, "-c", DRAW_PART, "\n".join(sys.path)]
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    parts = list[subprocess.Popen[bytes]]()
+    command, parts = [sys.executable, "-c", DRAW_PART, "\n".join(sys.path)], list[subprocess.Popen[bytes]]()
     try:
         with suppress(OSError):  # there may be no such command, where Python is embedded
             for first in range(step if step > 1 else 0):
                 described = json.dumps([name, str(folder), seed, sizes, first, step])
-                parts.append(subprocess.Popen([*command, described], **pipes))
+                parts.append(subprocess.Popen([*command, described], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
         meanwhile()
         with progress_bar(f"drawing {name}", "img", total=len(rows)) as bar:
             for part in parts:
                 for _ in part.stdout or ():
                     bar.update()
             for first in range(step):
-                for row in rows[first::step] if first >= len(parts) or parts[first].wait() else ():
-                    draw_pictures(name, folder, [row], seed)
-                    bar.update()
+                if first >= len(parts) or parts[first].wait():
+                    draw_pictures(name, folder, rows[first::step], seed, bar.update)
     finally:
         for part in parts:
             part.kill()

@@ -1,0 +1,257 @@
+"""Features that stay in their files, or in memory if they are few, and are read by rows and in blocks."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import InputError, in_digits
+from dbpt.storage.row_files import CopiedRows, Rows, RowsInMemory
+
+BLOCK_ROWS = 4_096
+"""Rows that are converted and computed with while they are in the processor's cache."""
+KEPT_BYTES = 1 << 27
+"""Features that are smaller as float32 are held in memory."""
+MOST_BYTES = 1 << 32
+"""What needs all features at once refuses more than this."""
+
+
+class StoredFeatures:
+    """The features (N, D) float32 of N images. ``features[rows]`` reads rows by a slice or by numbers (n,) int64.
+
+    Functions that index a NumPy array by blocks of rows take these features too. NumPy itself reads all of them, as
+    ``features[:]`` does.
+
+    Args:
+        parts: the files, or arrays, that hold rows of D numbers.
+        rows: (N,) int64, the row of each image, counted through all parts; -1 for an image whose features are 0.
+        lengths: (N,) float32 that the rows are divided by; None if their length is 1.
+        digest: what identifies the features, or returns it; None if it is computed from them.
+    """
+
+    ndim, dtype = 2, np.dtype(np.float32)
+
+    def __init__(
+        self,
+        parts: Sequence[Rows],
+        rows: NDArray[np.int64],
+        width: int,
+        *,
+        lengths: NDArray[np.float32] | None = None,
+        digest: str | Callable[[], str] | None = None,
+    ) -> None:
+        self._parts, self._rows, self._lengths, self._digest = parts, rows, lengths, digest
+        self._ends = np.cumsum([part.shape[0] for part in parts], dtype=np.int64)
+        self.shape = (len(rows), width)
+
+    @classmethod
+    def of(cls, array: NDArray[np.float32]) -> "StoredFeatures":
+        """Return features that are in memory, (N, D)."""
+        return cls([RowsInMemory(array)], np.arange(len(array)), array.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        numbers = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        features = np.empty((len(numbers), self.shape[1]), np.float32)
+        self.read(numbers, features)
+        return features
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype, copy=False)
+
+    def take(self, rows: NDArray[np.int64]) -> "StoredFeatures":
+        """Return the features of ``rows`` (n,), in this order, without reading them."""
+        lengths = None if self._lengths is None else self._lengths[rows]
+
+        def digest() -> str:
+            return hashlib.sha256(self.digest.encode() + np.ascontiguousarray(rows).tobytes()).hexdigest()
+
+        return StoredFeatures(self._parts, self._rows[rows], self.shape[1], lengths=lengths, digest=digest)
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the features: a hash of them, or of those that they were taken from and of the rows."""
+        known = self._digest
+        return digest_of(self) if known is None else known if isinstance(known, str) else known()
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether no file is read."""
+        return all(isinstance(part, RowsInMemory) for part in self._parts)
+
+    def kept(self) -> "StoredFeatures":
+        """Return features that are in memory if they are few, so that training doesn't read them again and again."""
+        if self.is_in_memory or 4 * len(self) * self.shape[1] > KEPT_BYTES:
+            return self
+        return StoredFeatures.of(self[:])
+
+    def for_other_processes(self) -> "StoredFeatures":
+        """Return features that can be pickled, for processes that see the same files."""
+        for part in self._parts:
+            if isinstance(part, CopiedRows):
+                problem = "these features are too large to be sent to other processes, and in a format that they can't"
+                raise InputError(f"{part.path}: {problem} read by rows; save them as .npy or .safetensors")
+        return StoredFeatures(self._parts, self._rows, self.shape[1], lengths=self._lengths, digest=self.digest)
+
+    def whole(self, purpose: str) -> NDArray[np.float32]:
+        """Return all features as an array (N, D). Refuses more than memory should hold for the ``purpose``."""
+        if (size := 4 * len(self) * self.shape[1]) > MOST_BYTES:
+            problem = f"needs all {len(self)} rows of features in memory, {in_digits(size / 2**30)} GiB as float32"
+            raise InputError(f"{purpose}: {problem}; the most is {MOST_BYTES >> 30} GiB, so give fewer rows")
+        return self[:]
+
+    def fetch(self, rows: NDArray[np.int64]) -> "Fetched":
+        """Read ``rows`` (n,) as they are stored, in the order of the files."""
+        stored, order = self._rows[rows], None
+        if (np.diff(stored) < 0).any():
+            order = np.argsort(stored, kind="stable")
+            stored = stored[order]
+        begin = int(np.searchsorted(stored, 0))
+        number = int(np.searchsorted(self._ends, stored[begin], side="right")) if begin < len(stored) else 0
+        pieces = []
+        while begin < len(stored):
+            part, end_of_part = self._parts[number], int(self._ends[number])
+            end = int(np.searchsorted(stored, end_of_part))
+            if end > begin:
+                raw = np.empty((end - begin, self.shape[1]), part.dtype)
+                part.read(stored[begin:end] - (end_of_part - part.shape[0]), raw)
+                pieces.append((slice(begin, end), raw))
+            begin, number = end, number + 1
+        return Fetched(pieces, order, None if self._lengths is None else self._lengths[rows])
+
+    def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Read ``rows`` (n,) into ``out`` (n, D)."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            chunk = slice(start, start + BLOCK_ROWS)
+            self.fetch(rows[chunk]).convert(out[chunk])
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Rows as they are stored: ``pieces`` in the order of the files, and the ``order`` (n,) of the rows if it differs.
+
+    ``lengths`` (n,) are in the order of the rows; None if nothing is to be divided.
+    """
+
+    pieces: list[tuple[slice, NDArray[Any]]]
+    order: NDArray[np.int64] | None
+    lengths: NDArray[np.float32] | None
+
+    def convert(self, out: NDArray[np.float32]) -> None:
+        """Write the features (n, D); those without a row are 0."""
+        ordered = out if self.order is None else np.empty_like(out)
+        ordered[: self.pieces[0][0].start if self.pieces else len(out)] = 0
+        for place, raw in self.pieces:
+            if raw.dtype == out.dtype:
+                ordered[place] = raw
+            else:
+                import torch  # converts float16 ten times as fast as NumPy
+
+                torch.from_numpy(ordered[place]).copy_(torch.from_numpy(raw))  # a float64 may become infinite
+        if self.order is not None:
+            out[self.order] = ordered
+        if self.lengths is not None:
+            out /= self.lengths[:, None]
+
+
+Features = NDArray[np.float32] | StoredFeatures
+
+
+def digest_of(features: StoredFeatures) -> str:
+    """Return a hash of the features, whatever they were taken from."""
+    found = hashlib.sha256(str(features.shape).encode())
+    for _, block in read_blocks(features):
+        found.update(block.data)
+    return found.hexdigest()
+
+
+def stored(features: Features) -> StoredFeatures:
+    """Return features (N, D) that may be an array as `StoredFeatures`."""
+    return features if isinstance(features, StoredFeatures) else StoredFeatures.of(features)
+
+
+def read_blocks(
+    features: NDArray[Any] | StoredFeatures,
+    rows: NDArray[np.int64] | None = None,
+    size: int | None = None,
+    make: Callable[[tuple[int, int]], NDArray[np.float32]] = lambda shape: np.empty(shape, np.float32),
+) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Yield the features of each block of ``rows`` (n,), by default all, with the positions of the block.
+
+    A thread fetches the next block of stored features meanwhile. The array (b, D) of a block is overwritten when the
+    next is asked for.
+
+    Args:
+        features: (N, D).
+        rows: those to read, in this order.
+        size: rows of a block, by default `BLOCK_ROWS`.
+        make: makes the array.
+    """
+    number, size = len(features) if rows is None else len(rows), size or BLOCK_ROWS
+    blocks = [slice(start, min(start + size, number)) for start in range(0, number, size)]
+    if not isinstance(features, StoredFeatures):
+        for block in blocks:
+            yield block, features[block if rows is None else rows[block]]
+        return
+    array = make((min(size, number), features.shape[1]))
+
+    def fetch(block: slice) -> Fetched:
+        return features.fetch(np.arange(block.start, block.stop) if rows is None else rows[block])
+
+    for block, fetched in zip(blocks, (map if features.is_in_memory else _fetched_ahead)(fetch, blocks), strict=True):
+        fetched.convert(array[: block.stop - block.start])
+        yield block, array[: block.stop - block.start]
+
+
+def _fetched_ahead(fetch: Callable[[slice], Fetched], blocks: Sequence[slice]) -> Iterator[Fetched]:
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(fetch, block) for block in blocks[:1]]
+        for block in blocks[1:]:
+            fetched = ahead.pop().result()
+            ahead.append(pool.submit(fetch, block))
+            yield fetched
+        yield from (last.result() for last in ahead)
+
+
+def map_blocks(
+    features: NDArray[Any] | StoredFeatures,
+    compute: Callable[[NDArray[Any]], NDArray[Any]],
+    rows: NDArray[np.int64] | None = None,
+) -> NDArray[Any]:
+    """Return what ``compute`` returns for each block of ``features`` (N, D), one below the other, (n, ...).
+
+    Only a block or two at a time are in memory, and ``compute`` must not keep them. ``rows`` (n,) are taken in their
+    order, by default all.
+    """
+    number = len(features) if rows is None else len(rows)
+    results: NDArray[Any] | None = None
+    for block, of_block in read_blocks(features, rows):
+        result = compute(of_block)
+        if results is None:
+            results = np.empty((number, *result.shape[1:]), result.dtype)
+        results[block] = result
+    return compute(features[:0]) if results is None else results
+
+
+def first_copies(features: Features) -> NDArray[np.int64]:
+    """Return for each row of the ``features`` (N, D) the first row with the same ones, (N,) int64.
+
+    Features are compared by a product with odd 64-bit numbers, which differs for different features but for chance.
+    """
+    # np.unique(axis=0) would sort whole rows, and need all of them in memory.
+    odd_D = np.random.default_rng(0).integers(0, 1 << 63, features.shape[1], np.uint64) * 2 + 1
+
+    def products_of(block: NDArray[np.float32]) -> NDArray[np.uint64]:
+        products: NDArray[np.uint64] = np.ascontiguousarray(block).view(np.uint32) @ odd_D
+        return products
+
+    _, first, same = np.unique(map_blocks(features, products_of), return_index=True, return_inverse=True)
+    firsts: NDArray[np.int64] = first[same]
+    return firsts

@@ -1,0 +1,125 @@
+"""Rows of numbers in a part of a file, read without mapping it, or in memory."""
+
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import InputError
+from dbpt.storage.files import reason_of, system_errors
+
+LARGEST_GAP = 1 << 14
+"""Bytes between two rows that are read too, since another read costs more."""
+
+
+class Rows(Protocol):
+    """M rows of D numbers: ``shape`` (M, D), and their ``dtype``."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def read(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read ``rows`` (n,), in ascending order, perhaps with repeats, into ``out`` (n, D) of the same dtype."""
+
+
+class RowsInMemory:
+    """The rows of an array (M, D)."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array, self.shape, self.dtype = array, (len(array), array.shape[1]), array.dtype
+
+    def read(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy ``rows`` into ``out``."""
+        np.take(self._array, rows, axis=0, out=out, mode="clip")  # without it, take makes a copy first
+
+
+class RowsFile:
+    """The rows (M, D) that begin at a byte of a file.
+
+    Each read opens the file and refuses one that was changed or replaced since the first, by size, time and inode. A
+    file that ends early is an error too; reading a mapped one would end the process by a signal.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, int], offset: int) -> None:
+        self.path, self.dtype, self.shape, self._offset = path, dtype, shape, offset
+        self._row_bytes = dtype.itemsize * shape[1]
+        self._seen = self._look()
+
+    def _look(self) -> tuple[int, int, int] | None:
+        return _identity(os.stat(self.path))  # noqa: PTH116 (once a block)
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123
+            if _identity(os.fstat(file.fileno())) != self._seen:
+                raise InputError(f"{self.path}: was changed or replaced while it was in use; start again")
+            yield file
+
+    def read(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read ``rows`` into ``out``, neighbours at once. Raises `InputError` for a changed file."""
+        try:
+            with self._opened() as file:
+                for part in self._runs(rows):
+                    self._read_run(file, rows[part], out[part])
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {reason_of(error)}") from None
+
+    def _runs(self, rows: NDArray[np.int64]) -> Iterator[slice]:
+        """Yield the parts of ``rows`` that are near enough to be read at once."""
+        ends = np.flatnonzero(np.diff(rows) * self._row_bytes > LARGEST_GAP) + 1
+        bounds = [0, *ends.tolist(), len(rows)]
+        for start, stop in pairwise(bounds):
+            yield slice(start, stop)
+
+    def _read_run(self, file: IO[bytes], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
+        is_whole = count == len(rows) and bool((np.diff(rows) == 1).all())
+        read = out if is_whole else np.empty((count, self.shape[1]), self.dtype)
+        file.seek(self._offset + first * self._row_bytes)
+        left = read.reshape(-1).view(np.uint8).data
+        while len(left):
+            if not (number := file.readinto(left)):  # type: ignore[attr-defined]
+                raise InputError(f"{self.path}: ended while it was read; write it again, and start again")
+            left = left[number:]
+        if not is_whole:
+            np.take(read, rows - first, axis=0, out=out, mode="clip")
+
+
+class CopiedRows(RowsFile):
+    """A copy of rows in a temporary file without a name, for formats whose rows can't be read singly.
+
+    Args:
+        path: where the rows come from, for messages.
+        blocks: (m, D) each, of one dtype, of which there is at least one.
+    """
+
+    def __init__(self, path: Path, blocks: Iterable[NDArray[Any]]) -> None:
+        self._lock, number = threading.Lock(), 0
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the rows)
+        weakref.finalize(self, self._file.close)
+        for block in blocks:
+            with system_errors(f"{tempfile.gettempdir()}: no copy of {path} can be written", "set TMPDIR"):
+                self._file.write(np.ascontiguousarray(block).view(np.uint8).data)
+                self._file.flush()
+            number += len(block)
+        super().__init__(path, block.dtype, (number, block.shape[1]), 0)
+
+    def _look(self) -> None:
+        return None  # nobody else can change it
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        with self._lock:  # its position is that of all threads
+            yield self._file
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
