@@ -174,7 +174,9 @@ def read_columns(
     others, lines = OtherCells(with_role), array("q")
     with open_text(path) as file:
         rows = separated_rows(path, file, delimiters, lines, same_width=True)
-        header = [name.strip() for name in next(rows)]
+        header = [name.strip() for name in next(rows, ())]
+        if not header:
+            raise InputError(f"{path}: has no header; expected one and one row per image")
         positions = tabular.positions_of(f"{path} line {lines.pop()}", header, required, optional, hint)
         beside = others.positions(header)
         builders = {name: TextBuilder() for name in positions}
