@@ -22,7 +22,6 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Grèbe/élancé.jpg") for f
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a Git LFS pointer"),
         (b"", "is empty; expected a header and one row per image"),
         (b" \n\r\n\t", "is empty"),
-        (b"sep=;\n", "has no header"),
         (b"1,a.jpg\n2,caf\xe9.jpg,0\n", "line 2: byte 0xe9 is not UTF-8; save it as UTF-8"),
         ("img_filename,y\n".encode("utf-16"), "is not UTF-8 text (UTF-16 or binary)"),
         (b"PK\x03\x04\0\0", "is not UTF-8 text (UTF-16 or binary)"),
