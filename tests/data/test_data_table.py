@@ -59,6 +59,7 @@ def test_excels_first_line_names_the_separator_and_is_no_row(table, first):
     head, *others = content.splitlines()
     data = load_dataset(table("\n".join([first + head, *(f"{line};0" for line in others), ""])))
     assert data.class_names == ("cat", "dog") and data.lines.tolist() == [3, 4, 5, 6]
+    assert "has no header" in refused(table(first))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes and links of POSIX")

@@ -41,7 +41,6 @@ class TestAsAList:
             assert [values[code] for code in codes] == expected and set(values) == set(expected)
         holes = [row if random.random() < 0.5 else -1 for row in rows]
         assert held.filled(np.array(holes, np.int64)) == ["" if row < 0 else cells[row] for row in holes]
-        assert held.is_ascii == all(map(str.isascii, cells))
 
     @given(CELLS, CELLS)
     def test_rows_are_found_by_text_also_where_hashes_are_equal(self, cells, sought):

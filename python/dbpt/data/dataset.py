@@ -3,7 +3,6 @@
 No image is opened.
 """
 
-import errno
 import os
 import stat
 import unicodedata
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
-from dbpt.data.paths import find_member
+from dbpt.data.paths import find_member, regular_files
 from dbpt.data.texts import Texts
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
 from dbpt.groups import group_ids, group_name
 from dbpt.groups.ids import random_part
-from dbpt.storage.files import reason_of
 
 SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
@@ -176,7 +174,7 @@ class Dataset:
         """
         return replace(
             self,
-            paths=Texts.of(self.paths).take(rows),
+            paths=self.paths_of(rows),
             lines=self.lines[rows],
             labels=self.labels[rows],
             attributes=self.attributes[rows],
@@ -185,6 +183,10 @@ class Dataset:
             places=None if self.places is None else self.places[rows],
             other_columns=self.other_columns.take(rows),
         )
+
+    def paths_of(self, rows: NDArray[np.int64] | slice) -> Texts:
+        """Return the paths of some rows (n,), in this order."""
+        return Texts.of(self.paths).take(rows)
 
     def without_attributes(self) -> "Dataset":
         """Return the data set without its attribute."""
@@ -285,7 +287,7 @@ def check_dataset(dataset: Dataset, *, training: bool = True, images: bool = Tru
 
 def check_names(dataset: Dataset) -> None:
     """Refuse a name that is not UTF-8, which tables, reports and run folders can't store."""
-    for row, path in enumerate(() if Texts.of(dataset.paths).is_ascii else dataset.paths):
+    for row, path in enumerate(dataset.paths):
         if not path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path):
             raise InputError(f"{dataset.source}: the name of image {path!a} (row {row + 1}) is not UTF-8; rename it")
 
@@ -309,10 +311,10 @@ def as_on_disk(dataset: Dataset) -> Dataset:
 
     An accented letter is one code point in most tables (NFC), and a letter and a mark in file names from a Mac (NFD).
     """
-    if Texts.of(dataset.paths).is_ascii:
+    if all(map(str.isascii, dataset.paths)):
         return dataset
-    paths = Texts.of(path if path.isascii() else _on_disk(dataset.root, path) for path in dataset.paths)
-    return dataset if paths == dataset.paths else replace(dataset, paths=paths)
+    paths = (path if path.isascii() else _on_disk(dataset.root, path) for path in dataset.paths)
+    return replace(dataset, paths=Texts.of(paths))
 
 
 def _on_disk(root: Path, path: str) -> str:
@@ -372,7 +374,7 @@ def missing_rows(dataset: Dataset) -> list[int]:
     folders, at_N = Texts.of(path.rpartition("/")[0] for path in paths).distinct()
     by_folder = np.split(np.argsort(at_N, kind="stable"), np.bincount(at_N).cumsum()[:-1])
     for folder, rows in zip(folders, by_folder, strict=True):
-        listed = _file_names(root / folder)
+        listed = regular_files(root / folder)
         for row, path in zip(rows.tolist(), paths.take(rows), strict=True):
             # Listings leave out links, and a file system may accept other spellings (case, Unicode forms), so ask it.
             if path.rpartition("/")[2] not in listed and not _is_there(root / path):
@@ -387,13 +389,3 @@ def _is_there(path: Path) -> bool:
         return True
     except (OSError, ValueError):
         return find_member(path) is not None
-
-
-def _file_names(folder: Path) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-            return set()
-        raise InputError(f"{folder}: cannot be listed: {reason_of(error)}") from None

@@ -24,7 +24,6 @@ from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
 from dbpt.data.tables import READERS, rows_by_path
-from dbpt.data.texts import Texts
 from dbpt.data.words import Vocabulary
 from dbpt.data.writing import unmarked
 from dbpt.errors import InputError, in_digits, plain_number
@@ -116,8 +115,9 @@ def _from_table(
     row_N, ignored = rows_by_path(table, dataset)
     is_failed = np.zeros(len(rows), np.bool_)
     if not wanted.unknown and ERROR in table.values:  # as `dbpt predict` writes it
-        error_n, empty_n = (_is_empty(table.texts(column)) for column in (ERROR, there[0]))
-        is_failed = (row_N[rows] >= 0) & (~error_n & empty_n)[row_N[rows]]
+        texts = (table.texts(column) for column in (ERROR, there[0]))
+        error_n, value_n = (np.array([*map(bool, column.map(str.strip))]) for column in texts)
+        is_failed = (row_N[rows] >= 0) & (error_n & ~value_n)[row_N[rows]]
     read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], row_N)
     warnings = []
     for row in ignored[:1]:
@@ -130,10 +130,6 @@ def _from_table(
     if len(left_out) > 3:
         warnings.append(caution("more without a value", noun=wanted.noun, n=len(left_out) - 3))
     return replace(read.among(~is_failed) if is_failed.any() else read, warnings=tuple(warnings))
-
-
-def _is_empty(texts: Texts) -> NDArray[np.bool_]:
-    return np.fromiter(texts.map(lambda text: not text.strip()), np.bool_, len(texts))
 
 
 def _from_rows(

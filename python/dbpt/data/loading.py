@@ -1,15 +1,12 @@
 """`load_dataset`: whatever names or holds data becomes a `Dataset`, also rows in memory."""
 
-import csv
 import hashlib
-import io
 import logging
 import os
 import re
 import sys
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,8 +22,9 @@ from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folde
 from dbpt.data.other_columns import RESERVED, OtherCells
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
-from dbpt.data.texts import BLOCK_ROWS, Texts
+from dbpt.data.texts import Texts
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
+from dbpt.data.writing import csv_of_columns
 from dbpt.environment import cache_folder
 from dbpt.errors import InputError, nearest, optional_module
 from dbpt.storage.files import system_errors, write_atomically
@@ -371,20 +369,12 @@ def save_table(dataset: Dataset, cache: Path) -> Path:
     for name, cells in dataset.other_columns.cells.items():
         columns[f"{RESERVED}{name}" if name in roles else name] = cells
     digest = hashlib.sha256()
-    for part in _plain_csv(columns):
+    for part in csv_of_columns(columns, str):
         digest.update(part.encode())
     file = cache / "datasets" / digest.hexdigest()[:32] / (re.sub(r"[^\w-]", "_", dataset.name) + ".csv")
     if not file.is_file():
         logger.info(f"saving {len(dataset)} rows as {file}")
         with system_errors(f"{file}: cannot save the rows there"):
             file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, _plain_csv(columns))
+        write_atomically(file, csv_of_columns(columns, str))
     return file
-
-
-def _plain_csv(columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield columns as CSV that keeps every cell as it is, some rows at a time."""
-    rows = chain([columns], zip(*columns.values(), strict=True))
-    while block := list(islice(rows, BLOCK_ROWS)):
-        csv.writer(text := io.StringIO(newline="")).writerows(block)
-        yield text.getvalue()

@@ -6,6 +6,7 @@ hold any files. Arrow files, as Hugging Face's datasets writes them, hold the im
 is read by its offset.
 """
 
+import errno
 import io
 import os
 import posixpath
@@ -79,6 +80,17 @@ def list_entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a folder that are not hidden, sorted by name. Raises `InputError`."""
     with system_errors(f"{folder}: cannot be listed"), os.scandir(folder) as entries:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def regular_files(folder: Path) -> set[str]:
+    """Return the names of the regular files in a folder; none if there is no such folder. Raises `InputError`."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return set()
+        raise InputError(f"{folder}: cannot be listed: {reason_of(error)}") from None
 
 
 def leads_to_folder(entry: os.DirEntry[str]) -> bool:

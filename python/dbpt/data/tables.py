@@ -117,14 +117,14 @@ def read_text(path: Path) -> str:
 
 
 def separated_rows(
-    path: Path, lines: Iterable[str], delimiters: str, *, same_width: bool = False
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of every row that is not blank; ``line`` is the first line of the row.
+    path: Path, file: Iterable[str], delimiters: str, lines: "array[int]", *, same_width: bool = False
+) -> Iterator[list[str]]:
+    """Yield the fields of every row that is not blank, and append its first line to ``lines``.
 
     The separator is the one that Excel's first line names, which is no row, else the first of ``delimiters`` that the
     header contains. With ``same_width`` a row with more or fewer fields than the header is refused.
     """
-    rest = iter(lines)
+    rest = iter(file)
     head = [next(rest)]
     while not head[-1].strip("\r\n"):
         head.append(next(rest))
@@ -140,7 +140,8 @@ def separated_rows(
                 if same_width and len(fields) != (width := width or len(fields)):
                     problem = f"has {len(fields)} fields where the header has {width}"
                     raise InputError(f"{path} line {line}: {problem}; quote fields that contain the separator")
-                yield line, fields
+                lines.append(line)
+                yield fields
             line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path} line {line}: not well-formed ({error}); check its quotes") from None
@@ -172,13 +173,14 @@ def read_columns(
     """
     others, lines = OtherCells(with_role), array("q")
     with open_text(path) as file:
-        rows = separated_rows(path, file, delimiters, same_width=True)
-        first_line, header = next(rows)
-        header = [name.strip() for name in header]
-        positions = tabular.positions_of(f"{path} line {first_line}", header, required, optional, hint)
+        rows = separated_rows(path, file, delimiters, lines, same_width=True)
+        header = [name.strip() for name in next(rows, ())]
+        if not header:
+            raise InputError(f"{path}: has no header; expected one and one row per image")
+        positions = tabular.positions_of(f"{path} line {lines.pop()}", header, required, optional, hint)
         beside = others.positions(header)
         builders = {name: TextBuilder() for name in positions}
-        while block := _noted(islice(rows, ROWS_AT_ONCE), lines):
+        while block := list(islice(rows, ROWS_AT_ONCE)):
             for name, builder in builders.items():
                 builder.add(list(map(itemgetter(positions[name]), block)))
             others.add({name: map(itemgetter(position), block) for name, position in beside.items()}, len(block))
@@ -186,15 +188,6 @@ def read_columns(
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
     values = {name: builder.texts() for name, builder in builders.items()}
     return tabular.Columns(path, np.asarray(lines), values, others=others.columns())
-
-
-def _noted(rows: Iterable[tuple[int, list[str]]], lines: "array[int]") -> list[list[str]]:
-    """Return the fields of the rows, and append their lines to ``lines``."""
-    block = list[list[str]]()
-    for line, fields in rows:
-        lines.append(line)
-        block.append(fields)
-    return block
 
 
 def _read_jsonl(

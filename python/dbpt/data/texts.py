@@ -4,7 +4,7 @@ import copy
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,10 @@ class Texts(Sequence[str]):
     Args:
         data: K texts as UTF-8, one after another. Some may be equal.
         offsets: (K + 1,) int64, the start of each in ``data``, and the end of the last.
-        codes: (N,) int32, which of them each row has.
+        codes: (N,) int16 or int32, which of them each row has.
     """
 
-    def __init__(self, data: bytes, offsets: NDArray[np.int64], codes: NDArray[np.int32]) -> None:
+    def __init__(self, data: bytes, offsets: NDArray[np.int64], codes: NDArray[Any]) -> None:
         self._data, self._offsets, self._codes = data, offsets, codes
         self._num_stored = len(offsets) - 1
 
@@ -33,9 +33,9 @@ class Texts(Sequence[str]):
         """Return strings as `Texts`."""
         if isinstance(texts, Texts):
             return texts
-        builder, rest = TextBuilder(), iter(texts)
-        while block := list(islice(rest, BLOCK_ROWS)):
-            builder.add(block)
+        builder = TextBuilder()
+        for text in texts:
+            builder.append(text)
         return builder.texts()
 
     @staticmethod
@@ -43,21 +43,10 @@ class Texts(Sequence[str]):
         """Return the one of the ``values`` (K,) for each code (N,); "" for -1."""
         return Texts.of(values).filled(codes)
 
-    @property
-    def is_ascii(self) -> bool:
-        """Whether all texts are."""
-        return self._data.isascii()
-
     def __len__(self) -> int:
         return len(self._codes)
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> "Texts": ...
-
-    def __getitem__(self, at: int | slice) -> "str | Texts":
+    def __getitem__(self, at: Any) -> Any:
         return self.take(at) if isinstance(at, slice) else self._decoded(self._codes[[at]])[0]
 
     def __iter__(self) -> Iterator[str]:
@@ -80,22 +69,18 @@ class Texts(Sequence[str]):
     def filled(self, rows: NDArray[np.int64]) -> "Texts":
         """Return the texts of ``rows`` (n,), in this order; "" where a row is -1."""
         offsets = np.append(self._offsets, self._offsets[-1])
-        return Texts(self._data, offsets, np.append(self._codes, np.int32(self._num_stored))[rows])
+        return Texts(self._data, offsets, np.append(self._codes, self._codes.dtype.type(self._num_stored))[rows])
 
     def map(self, function: Callable[[str], T]) -> Iterator[T]:
         """Yield the result of ``function`` for each row; it is called once for each stored text if these are few."""
-        if self._num_stored < min(len(self), MOST_CODED):
-            results = list(map(function, self._decoded(np.arange(self._num_stored))))
-            yield from map(results.__getitem__, self._codes.tolist())
-            return
+        are_few = self._num_stored < min(len(self), MOST_CODED)
+        results = list(map(function, self._decoded(np.arange(self._num_stored)))) if are_few else []
         for start in range(0, len(self), BLOCK_ROWS):
-            yield from map(function, self._decoded(self._codes[start : start + BLOCK_ROWS]))
+            codes = self._codes[start : start + BLOCK_ROWS]
+            yield from map(results.__getitem__, codes.tolist()) if are_few else map(function, self._decoded(codes))
 
     def distinct(self) -> tuple[list[str], NDArray[np.int64]]:
         """Return the texts that occur, and which of them each row has, (N,) int64. Of very many, some may be equal."""
-        if self._num_stored > len(self):
-            few, positions = np.unique(self._codes, return_inverse=True)
-            return self._decoded(few), positions
         used = np.flatnonzero(np.bincount(self._codes))
         position_of = np.zeros(self._num_stored, np.int64)
         position_of[used] = np.arange(len(used))
@@ -118,7 +103,7 @@ class Texts(Sequence[str]):
                 yield row, earlier
 
     def _decoded(self, codes: NDArray[Any]) -> list[str]:
-        bounds = zip(self._offsets[codes].tolist(), self._offsets[codes + 1].tolist(), strict=True)
+        bounds = zip(self._offsets[codes].tolist(), self._offsets[1:][codes].tolist(), strict=True)
         parts = [self._data[start:stop] for start, stop in bounds]
         try:
             return list(map(bytes.decode, parts))
@@ -158,7 +143,7 @@ class TextBuilder:
     """Collects the texts of rows, some rows at a time."""
 
     def __init__(self) -> None:
-        self._data, self._ends, self._codes = io.BytesIO(), [np.zeros(1, np.int64)], list[NDArray[np.int32]]()
+        self._data, self._ends, self._codes = io.BytesIO(), [np.zeros(1, np.int64)], list[NDArray[Any]]()
         self._code_of: _Codes | None = _Codes()
         self._waiting = list[str]()
         self._num_rows = self._num_stored = 0
@@ -192,7 +177,8 @@ class TextBuilder:
                 self._store(list(islice(code_of, before, None)))
             if len(code_of) > MOST_CODED:
                 self._code_of = None
-        self._codes.append(stored if codes is None else stored[codes])
+        kind = np.int16 if self._num_stored < 1 << 14 else np.int32
+        self._codes.append((stored if codes is None else stored[codes]).astype(kind))
         self._num_rows += len(self._codes[-1])
 
     def _store(self, texts: Sequence[str]) -> None:
@@ -206,7 +192,7 @@ class TextBuilder:
     def texts(self) -> Texts:
         """Return the texts of all rows."""
         self._add_waiting()
-        codes = np.concatenate([*self._codes, np.zeros(0, np.int32)])
+        codes = np.concatenate([*self._codes, np.zeros(0, np.int16)])
         return Texts(self._data.getvalue(), np.concatenate(self._ends), codes)
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
@@ -40,65 +40,42 @@ def _csv_text(rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue().replace(end, "\n")
 
 
-def csv_of_columns(columns: Mapping[str, Column]) -> Iterator[str]:
-    """Yield columns of equal length, by name, as `csv_text`, some rows at a time."""
+def csv_of_columns(columns: Mapping[str, Column], mark: Callable[[str], str] | None = None) -> Iterator[str]:
+    """Yield columns of equal length, by name, as `csv_text`, some rows at a time. ``mark`` replaces `marked`."""
     yield csv_text([list(columns)])
-    rows = zip(*map(_marked_cells, columns.values()), strict=True)
+    rows = zip(*(_cells(column, mark or marked) for column in columns.values()), strict=True)
     while text := _csv_text(islice(rows, BLOCK_ROWS)):
         yield text
 
 
-def _marked_cells(column: Column) -> Iterator[object]:
+def _cells(column: Column, mark: Callable[[str], str]) -> Iterator[object]:
     if isinstance(column, Texts):
-        return column.map(marked)
+        return column.map(mark)
     if isinstance(column, np.ndarray):
         starts = range(0, len(column), BLOCK_ROWS)
         return chain.from_iterable(column[start : start + BLOCK_ROWS].tolist() for start in starts)
-    return (marked(cell) if isinstance(cell, str) else cell for cell in column)
+    return (mark(cell) if isinstance(cell, str) else cell for cell in column)
 
 
 def write_table(folder: Path, name: str, columns: Mapping[str, Column]) -> None:
     """Write columns of equal length as ``name.csv``; as ``name.parquet`` if they are long and pyarrow is installed."""
-    is_long = max(map(len, columns.values())) > MOST_ROWS_OF_CSV and find_spec("pyarrow") is not None
-    suffix, content_of = (".parquet", _parquet_of_columns) if is_long else (".csv", csv_of_columns)
-    write_atomically(folder / f"{name}{suffix}", content_of(columns))
+    if max(map(len, columns.values())) <= MOST_ROWS_OF_CSV or find_spec("pyarrow") is None:
+        write_atomically(folder / f"{name}.csv", csv_of_columns(columns))
+    else:
+        write_atomically(folder / f"{name}.parquet", _parquet_of_columns(columns))
 
 
-class _Parts(io.RawIOBase):
-    """A file that keeps what is written until it is taken."""
-
-    def __init__(self) -> None:
-        self.parts, self.size = list[bytes](), 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.parts.append(bytes(data))
-        self.size += len(self.parts[-1])
-        return len(self.parts[-1])
-
-    def tell(self) -> int:
-        return self.size
-
-    def take(self) -> bytes:
-        parts, self.parts = self.parts, []
-        return b"".join(parts)
-
-
-def _parquet_of_columns(columns: Mapping[str, Column]) -> Iterator[bytes]:
+def _parquet_of_columns(columns: Mapping[str, Column]) -> bytes:
     import pyarrow
     import pyarrow.parquet as parquet
 
-    file, number = _Parts(), max(map(len, columns.values()))
-    kinds = [(name, pyarrow.array(list(column[:1])).type) for name, column in columns.items()]
-    with parquet.ParquetWriter(file, pyarrow.schema(kinds)) as writer:
-        for start in range(0, number, BATCH_ROWS):
+    schema = pyarrow.schema([(name, pyarrow.array(list(column[:1])).type) for name, column in columns.items()])
+    with parquet.ParquetWriter(file := io.BytesIO(), schema) as writer:
+        for start in range(0, max(map(len, columns.values())), BATCH_ROWS):
             parts = {name: column[start : start + BATCH_ROWS] for name, column in columns.items()}
             cells = {name: list(part) if isinstance(part, Texts) else part for name, part in parts.items()}
-            writer.write_table(pyarrow.table(cells, writer.schema))
-            yield file.take()
-    yield file.take()
+            writer.write_table(pyarrow.table(cells, schema))
+    return file.getvalue()
 
 
 def marked(cell: str) -> str:

@@ -89,7 +89,7 @@ class Grouping:
 
     def alone(self, factor: int) -> "Grouping":
         """Return the groups by one of the factors."""
-        return replace(self, factors=(self.factors[factor],))
+        return replace(self, factors=(self.factors[factor],)) if self.factors[1:] else self
 
     @property
     def provenance(self) -> Provenance:

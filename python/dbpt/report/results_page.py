@@ -220,7 +220,7 @@ def answers_of(study: Study, metrics: Metrics, predictions: Mapping[int, NDArray
         rows=list(predictions),
         seed=config.seed,
         examples=group_examples(
-            [dataset.paths[row] for row in rows],
+            dataset.paths_of(rows),
             dataset.root if config.opens_images else None,
             study.reported.groups[rows],
             [predicted[rows] for predicted in predictions.values()],
@@ -262,7 +262,7 @@ def guess_sheets(study: Study) -> GuessSheets:
     groups, pairs = grouping.groups[rows], grouping.pairs
     sheets, clusters = None, list[tuple[str, str, float]]()
     if study.config.opens_images and grouping.provenance != "none":
-        paths, seed = [dataset.paths[row] for row in rows], study.config.seed
+        paths, seed = dataset.paths_of(rows), study.config.seed
         of: dict[str, Any] = {"group_names": pairs, "seed": seed, "is_known": grouping.provenance in BY_VALUES}
         sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], **of)
     if grouping.provenance == "clusters":

@@ -35,15 +35,8 @@ TENSORS_SCHEMA_VERSION = 1
 HINT = "fit again"
 TENSORS = ("classifier", "pseudo_attributes", "clusters", "probe")
 CODING = "coding.json"
-TABLES_AND_PAGES = (
-    CODING,
-    "groups.csv",
-    "guesses.html",
-    "predictions.csv",
-    "predictions.parquet",
-    "history.jsonl",
-    "metrics.json",
-)
+PREDICTIONS = ("predictions.csv", "predictions.parquet")
+TABLES_AND_PAGES = (CODING, "groups.csv", "guesses.html", *PREDICTIONS, "history.jsonl", "metrics.json")
 FILES = (*(f"{name}.safetensors" for name in TENSORS), *TABLES_AND_PAGES, "report.html", "README.md")
 """The files of a run; some are missing without images, attributes, clusters or a probe, and some heads add one."""
 

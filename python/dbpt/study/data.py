@@ -25,6 +25,7 @@ from dbpt.data.dataset import few_shots
 from dbpt.data.demo import draw_into_cache, mini_clip_paths
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
+from dbpt.data.texts import TextIndex
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, in_quotes
 from dbpt.guesses import GuessedFactors
@@ -293,13 +294,13 @@ def load_rows(
         data, root: where the data are now; None if they haven't moved.
     """
     dataset = load_for_run(config, words, data or config.data, root or config.root)
-    row_of = {path: row for row, path in enumerate(dataset.paths)}
-    if gone := [path for path in paths if path not in row_of]:
+    rows = TextIndex(dataset.paths).find(paths)
+    for gone in np.flatnonzero(rows < 0)[:1].tolist():
         raise InputError(
-            f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are "
-            "missing); give the data that the run was fitted on"
+            f"{dataset.source}: has no image {paths[gone]!r}, which the run had ({np.count_nonzero(rows < 0)} of "
+            f"{len(paths)} are missing); give the data that the run was fitted on"
         )
-    return dataset, np.array([row_of[path] for path in paths])
+    return dataset, rows
 
 
 def names_own_data(data: DataLike, config: FitConfig) -> bool:

@@ -183,7 +183,7 @@ def image_columns(
     of_rows, taken = (pseudo, slice(None)) if rows is None else (pseudo.take(rows), rows)
     classes = dataset.class_names
     columns: dict[str, Column] = {
-        "path": Texts.of(dataset.paths).take(taken),
+        "path": dataset.paths_of(taken),
         "label": Texts.coded(classes, dataset.labels[taken]),
         "split": Texts.coded(SPLITS, dataset.splits[taken]),
     }

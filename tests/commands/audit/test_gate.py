@@ -107,6 +107,15 @@ def test_a_baseline_of_other_images(audited, tiny, settings, answers, tmp_path):
         audited(0, 0.9).gate(baseline=tmp_path / "none")
 
 
+def test_a_long_table_of_a_baseline_is_parquet(audited, tmp_path, monkeypatch):
+    audited(0, 0.9, out=tmp_path / "csv")
+    monkeypatch.setattr("dbpt.data.writing.MOST_ROWS_OF_CSV", 100)
+    audited(0, 0.9, out=tmp_path / "parquet")
+    assert {file.name for file in tmp_path.glob("*/images.*")} == {"images.csv", "images.parquet"}
+    one, other = (audited(1, 0.3).gate(baseline=tmp_path / name) for name in ("csv", "parquet"))
+    assert one.checks == other.checks and not one.passed
+
+
 def cells(line: str, prediction: str) -> str:
     """The line of an image with another prediction."""
     path, label, split, _, *others = line.split(",")

@@ -228,7 +228,7 @@ def _page(subject: Subject, figures: AuditFigures, study: Study, charts: Mapping
     if not subject.config.opens_images:
         return render_audit(figures, None, charts=charts)
     assert pseudo.confidence is not None
-    guessed, paths, seed = study.grouping("pseudo"), [dataset.paths[row] for row in rows], subject.config.seed
+    guessed, paths, seed = study.grouping("pseudo"), dataset.paths_of(rows), subject.config.seed
     of: dict[str, Any] = {"group_names": guessed.pairs, "seed": seed, "is_known": guessed.provenance in BY_VALUES}
     sheets = contact_sheets(paths, dataset.root, guessed.groups[rows], pseudo.confidence[rows], **of)
     groups, names = study.reported.groups[rows], study.reported.pairs
@@ -246,7 +246,7 @@ def _page(subject: Subject, figures: AuditFigures, study: Study, charts: Mapping
     if shown := figures.named_group or figures.worst_group:
         members, label = np.flatnonzero(groups == shown.index), dataset.class_names.index(shown.class_name)
         mistakes = surest_mistakes(
-            [paths[i] for i in members],
+            paths.take(members),
             dataset.root,
             names[shown.index],
             [dataset.class_names[y] for y in predictions.predictions[members]],

@@ -280,7 +280,7 @@ def _examples(
         known = of_family.guesses >= 0
         groups_N = np.where(known, images.labels * len(family.names) + of_family.guesses, -1)
         groups = group_examples(
-            [dataset.paths[row] for row in subject.audited],
+            dataset.paths_of(subject.audited),
             dataset.root,
             np.select([groups_N == group.index for group in pair], [0, 1], -1),
             [subject.predictions.predictions],

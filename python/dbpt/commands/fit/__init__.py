@@ -347,7 +347,7 @@ def worst_group_mistakes(study: Study, result: "MethodResult") -> list[Mistake] 
     label, _ = class_and_attribute(metrics.worst_group, study.reported.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     return surest_mistakes(
-        [dataset.paths[row] for row in members],
+        dataset.paths_of(members),
         dataset.root,
         study.reported.pairs[metrics.worst_group],
         [dataset.class_names[y] for y in logits.argmax(axis=1)],

@@ -15,6 +15,7 @@ from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import read_columns
+from dbpt.data.texts import Texts
 from dbpt.data.writing import csv_text, unmarked
 from dbpt.errors import InputError, first_few, nearest
 from dbpt.features.images import UnreadableImage
@@ -277,7 +278,7 @@ def draw_label_sample(
     labelled = RunLabels(Path(run), stored)
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
-    paths = [labelled.paths[row] for row in rows]
+    paths = labelled.paths.take(rows)
     whole, rows_of_paths = load_rows(stored.config, stored.words, paths, data, root)
     dataset = whole.take(rows_of_paths).without_truth()
     right = _right(classifier_of(stored, device), dataset, cache)
@@ -317,7 +318,7 @@ class RunLabels:
         tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, hint=HINT, needs=needs)
         self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
         self.confidence, self.splits = tensors["confidence"], tensors["splits"]
-        self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+        self.paths = Texts.of(tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0"))
         arrays = (self.pseudo_attributes, self.confidence, self.splits)
         if (
             any(array.shape != (len(self.paths),) for array in arrays)

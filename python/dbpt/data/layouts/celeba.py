@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from pathlib import Path
@@ -148,9 +149,10 @@ def celeba_columns(root: Path, wanted: Sequence[str], is_usual: bool, notes: lis
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, fields), separated by commas if one of the first two rows has a comma, else by white space."""
     text = read_text(path)
-    lines = io.StringIO(text, newline="")
     if any("," in line for line in text.lstrip().split("\n", 2)[:2]):
-        yield from ((line, [field.strip() for field in fields]) for line, fields in separated_rows(path, lines, ","))
+        lines = array("q")
+        for fields in separated_rows(path, io.StringIO(text, newline=""), ",", lines):
+            yield lines[-1], [field.strip() for field in fields]
         return
     yield from ((number, line.split()) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
