@@ -135,7 +135,7 @@ MUTANTS = [
         ".where(groups[:, None] < -1, of_group)",
         "objectives/gla",
     ),
-    ("objectives/base.py", "groups if is_grouped and self.by_group", "groups if is_grouped", "objectives/gla"),
+    ("objectives/base.py", "groups if self.by_group", "groups if True", "objectives/gla"),
     ("objectives/base.py", "((counts_CA == 0) &", "((counts_CA < 0) &", "objectives/gla"),
     ("objectives/weighting.py", "tau * np.log(", "-tau * np.log(", "objectives/gla"),
     ("objectives/weighting.py", "+ training.offsets", "", "objectives/gla"),

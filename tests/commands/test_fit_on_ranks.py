@@ -21,6 +21,7 @@ import dbpt
 import dbpt.data.demo
 from dbpt.data import stored_features
 from dbpt.errors import InputError
+from dbpt.storage.row_files import RowsFile
 from dbpt.training import checkpoints, gradients
 from dbpt.training.live_images import LiveImages
 from dbpt.training.process_group import joined_ranks
@@ -88,6 +89,38 @@ def test_two_ranks_read_features_in_blocks_from_the_same_files(objective, tiny, 
         launched = launch(tmp_path / name, count, target, [*arguments, "--out", str(tmp_path / name / "run")])
         assert launched.codes() == [0] * count, launched.printed("err")
     same_to_rounding(tmp_path / "two" / "run", tmp_path / "one" / "run")
+
+
+def test_ranks_with_other_numbers_of_blocks_draw_live_images(tiny, tmp_path):
+    """Of a batch of 29 rows, one has 14 and the other 15: two blocks and three."""
+    arguments = ["fit", str(tiny.table), *tiny.arguments, *LINEAR, "--objective", "groupdro", "--features", "live"]
+    arguments += ["--batch-size", "29", "--epochs", "2"]
+    for name, count, target in (("one", 1, command), ("two", 2, in_blocks)):
+        launched = launch(tmp_path / name, count, target, [*arguments, "--out", str(tmp_path / name / "run")])
+        assert launched.codes() == [0] * count, launched.printed("err")
+    same_to_rounding(tmp_path / "two" / "run", tmp_path / "one" / "run")
+
+
+def lose_a_file(rank, arguments):
+    if rank == 1:
+        read, reads = RowsFile._opened, []
+
+        def lost(rows):
+            reads.append(1)
+            if len(reads) > 9:
+                raise FileNotFoundError(2, "No such file or directory")
+            return read(rows)
+
+        RowsFile._opened = lost
+    in_blocks(rank, arguments)
+
+
+def test_a_file_that_only_another_rank_loses_ends_both(fit_arguments, tmp_path):
+    launched = launch(tmp_path, 2, lose_a_file, [*fit_arguments, *LINEAR, "--out", str(tmp_path / "run")])
+    assert launched.codes() == [2, 2]
+    first, second = launched.printed("err")
+    assert first.endswith("--resume continues from the last checkpoint\n")
+    assert "cannot be read: No such file or directory; put the file back, and --resume" in second
 
 
 def each_its_own(rank, arguments):

@@ -92,6 +92,38 @@ def gone(file: RowsFile) -> None:
     file.path.unlink()
 
 
+def test_rows_are_chosen_by_slices_numbers_and_masks_only(file):
+    features = StoredFeatures([file], np.arange(20), WIDTH)
+    whole, mask = features[:], np.arange(20) % 3 == 0
+    for rows in (mask, np.flatnonzero(mask), [3, 1], slice(2, 9, 3), np.array([-1])):
+        np.testing.assert_array_equal(features[rows], whole[rows])
+    for rows in (2, np.zeros((2, 2), int), mask[:5]):
+        with pytest.raises(IndexError):
+            features[rows]
+
+
+def test_an_error_of_the_thread_that_reads_ahead_is_raised(file):
+    features, blocks = StoredFeatures([file], np.arange(20), WIDTH), []
+    with pytest.raises(InputError, match="was changed or replaced"):
+        for _, block in read_blocks(features, size=4):
+            blocks.append(block.copy())
+            changed(file)
+    np.testing.assert_array_equal(blocks[0], np.arange(12).reshape(4, WIDTH))
+    assert len(blocks) < 3  # the second may have been read before the change
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(file, monkeypatch):
+    read_run = file._read_run
+
+    def slowly(*arguments):
+        read_run(*arguments)
+        changed(file)
+
+    monkeypatch.setattr(file, "_read_run", slowly)
+    with pytest.raises(InputError, match="was changed or replaced"):
+        read(file, 3)
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

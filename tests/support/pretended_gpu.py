@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dbpt.clip import text_path as build
+from dbpt.training import device_features
 from dbpt.training.gradients import Gradients
 
 aten = torch.ops.aten
@@ -93,7 +94,7 @@ def pretended_gpu(free: int = 1 << 40) -> Iterator[PretendedGpu]:
     with pytest.MonkeyPatch.context() as patch, PretendedGpu() as gpu:
         patch.setattr(Gradients, "_backward", zero_gradients)
         patch.setattr(torch.autograd, "grad", lambda ends, of, *_, **__: [torch.zeros_like(one) for one in of])
-        patch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+        patch.setattr(device_features, "_free", lambda device: free)
         patch.setattr(build, "activation_bytes", some_bytes)
         patch.setattr(nn.Module, "_apply", apply)
         yield gpu

@@ -95,6 +95,20 @@ def test_the_gradient_of_a_step_and_how_often_it_is_read(name, times, monkeypatc
     assert set(found[7][2]) == {times} and set(found[None][2]) == {1}
 
 
+def test_only_the_class_that_observes_says_whether_weights_wait():
+    class Impatient(OBJECTIVES["dbpt"]):
+        def observe(self, *observed):
+            super().observe(*observed)
+            self.rule.step()
+
+    class Patient(Impatient):
+        weights_wait = True
+        observe = Impatient.observe
+
+    waits = {kind: kind.depends_on_losses.fget(object.__new__(kind)) for kind in (Impatient, Patient)}
+    assert waits == {Impatient: True, Patient: False}
+
+
 @pytest.mark.parametrize("name", ["erm", "kgcoop", "prograd", "groupdro"])
 def test_prompts_are_encoded_once_a_step(name, tiny_backbone, monkeypatch):
     rng, found, passes = np.random.default_rng(0), {}, []

@@ -28,6 +28,7 @@ from dbpt.environment import launched, launched_rank, local_rank
 from dbpt.errors import InputError, out_of_memory
 from dbpt.registry import import_plugins
 from dbpt.storage.files import check_name
+from dbpt.training.ranks import OwnError
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")
@@ -154,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
             commands.main(arguments, prog_name="dbpt", standalone_mode=False, obj=arguments)
         sys.stdout.flush()
     except InputError as error:
-        _leave(f"Error: {error}", 2)
+        _leave(f"Error: {error}", 2, of_any=isinstance(error, OwnError))
     except click.ClickException as error:
         if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
             error.show()
@@ -247,13 +248,13 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave(line: str, code: int) -> None:
-    """End with a line, which only the first rank of each machine prints, since all would print the same."""
+def _leave(line: str, code: int, *, of_any: bool = False) -> None:
+    """End with a line. Unless it is ``of_any`` rank's own, only the first of each machine prints it: all have it."""
     try:
         is_first = local_rank() == 0
     except InputError:  # that is the line to print
         is_first = True
-    if is_first:
+    if is_first or of_any:
         with contextlib.suppress(OSError):  # nobody can read it
             click.echo(line.replace("\n", " "), err=True)
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # torchrun shows only exit codes otherwise

@@ -38,7 +38,7 @@ from dbpt.training.checkpoints import MAY_CHANGE
 from dbpt.training.judging import Validation, training_findings, validation_score
 from dbpt.training.live_images import LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
-from dbpt.training.ranks import ALONE, Ranks, memory
+from dbpt.training.ranks import ALONE, Ranks, own_errors
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ def _trained(
         progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(study)),
         _live(study) as live,
-        memory(lambda error: error is not watch.error),
+        own_errors(lambda error: error is not watch.error),
     ):
         return train(
             head,

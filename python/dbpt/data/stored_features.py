@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.errors import InputError, in_digits
-from dbpt.storage.row_files import CopiedRows, Rows, RowsInMemory
+from dbpt.errors import InputError
+from dbpt.storage.row_files import Rows, RowsInMemory
 
 BLOCK_ROWS = 4_096
 """Rows that are converted and computed with while they are in the processor's cache."""
@@ -58,7 +59,9 @@ class StoredFeatures:
         return len(self._rows)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        numbers = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        numbers = np.arange(len(self))[rows]
+        if numbers.ndim != 1:
+            raise IndexError(f"features[{rows!r:.80}]: expected a slice of rows, their numbers or a mask (N,)")
         features = np.empty((len(numbers), self.shape[1]), np.float32)
         self.read(numbers, features)
         return features
@@ -94,17 +97,12 @@ class StoredFeatures:
 
     def for_other_processes(self) -> "StoredFeatures":
         """Return features that can be pickled, for processes that see the same files."""
-        for part in self._parts:
-            if isinstance(part, CopiedRows):
-                problem = "these features are too large to be sent to other processes, and in a format that they can't"
-                raise InputError(f"{part.path}: {problem} read by rows; save them as .npy or .safetensors")
-        return StoredFeatures(self._parts, self._rows, self.shape[1], lengths=self._lengths, digest=self.digest)
+        parts = [part.for_other_processes() for part in self._parts]
+        return StoredFeatures(parts, self._rows, self.shape[1], lengths=self._lengths, digest=self.digest)
 
     def whole(self, purpose: str) -> NDArray[np.float32]:
         """Return all features as an array (N, D). Refuses more than memory should hold for the ``purpose``."""
-        if (size := 4 * len(self) * self.shape[1]) > MOST_BYTES:
-            problem = f"needs all {len(self)} rows of features in memory, {in_digits(size / 2**30)} GiB as float32"
-            raise InputError(f"{purpose}: {problem}; the most is {MOST_BYTES >> 30} GiB, so give fewer rows")
+        check_whole(len(self), self.shape[1], purpose)
         return self[:]
 
     def fetch(self, rows: NDArray[np.int64]) -> "Fetched":
@@ -164,6 +162,16 @@ class Fetched:
 Features = NDArray[np.float32] | StoredFeatures
 
 
+def check_whole(rows: int, width: int, purpose: str) -> None:
+    """Refuse to hold so many features in memory for a ``purpose``: a setting with its value."""
+    if (size := 4 * rows * width) > MOST_BYTES:
+        problem = f"needs all {rows} rows of features in memory, {size / 2**30:.1f} GiB as float32"
+        raise InputError(
+            f"{purpose}: {problem}; the most is {MOST_BYTES >> 30} GiB, so give fewer rows, or choose another value, "
+            "which reads them in blocks"
+        )
+
+
 def digest_of(features: StoredFeatures) -> str:
     """Return a hash of the features, whatever they were taken from."""
     found = hashlib.sha256(str(features.shape).encode())
@@ -211,13 +219,29 @@ def read_blocks(
 
 
 def _fetched_ahead(fetch: Callable[[slice], Fetched], blocks: Sequence[slice]) -> Iterator[Fetched]:
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(fetch, block) for block in blocks[:1]]
-        for block in blocks[1:]:
-            fetched = ahead.pop().result()
-            ahead.append(pool.submit(fetch, block))
+    """Fetch each block while the one before is used, in a daemon, so that Ctrl-C doesn't wait for a stalled drive."""
+    asked, answers = SimpleQueue[slice | None](), SimpleQueue[Fetched | BaseException]()
+
+    def answer() -> None:
+        while (block := asked.get()) is not None:
+            try:
+                answers.put(fetch(block))
+            except BaseException as error:  # raised by the thread that asked
+                answers.put(error)
+
+    Thread(target=answer, daemon=True).start()
+    try:
+        for block in blocks[:1]:
+            asked.put(block)
+        for following in [*blocks[1:], *[None][: len(blocks)]]:
+            fetched = answers.get()
+            if isinstance(fetched, BaseException):
+                raise fetched
+            if following is not None:
+                asked.put(following)
             yield fetched
-        yield from (last.result() for last in ahead)
+    finally:
+        asked.put(None)
 
 
 def map_blocks(

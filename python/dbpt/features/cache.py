@@ -241,6 +241,10 @@ class _ShardRows:
         self._rows = self._rows or self._open()
         self._rows.read(rows, out)
 
+    def for_other_processes(self) -> RowsFile:
+        """Return the opened shard."""
+        return self._open().for_other_processes()
+
 
 def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:
     """Read the features of some images from a feature cache, without reading those of others.

@@ -144,7 +144,7 @@ class Objective(Registered):
     """With group prompts, whether the loss of a row is that of its group, instead of that of its class."""
 
     weights_wait: ClassVar[bool] = False
-    """True if `observe` changes no weight before the epoch ends."""
+    """True if the `observe` of this class changes no weight before the epoch ends."""
 
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
@@ -164,7 +164,13 @@ class Objective(Registered):
         A large batch is then read twice. The gradient of its `loss` is that by ``per_sample_loss`` alone.
         """
         own, base = type(self), Objective
-        return own.loss is not base.loss or (own.observe is not base.observe and not self.weights_wait)
+        observes = next(kind for kind in own.__mro__ if "observe" in vars(kind))
+        return own.loss is not base.loss or (observes is not base and not vars(observes).get("weights_wait", False))
+
+    @classmethod
+    def starts_with_features(cls) -> bool:
+        """Return whether it has a `start` of its own, which needs all features of training rows in memory."""
+        return cls.start is not Objective.start
 
     def start(self, head: torch.nn.Module, features: torch.Tensor, seed: int) -> None:
         """Look at the new head, before the first step or a resume.
@@ -191,11 +197,13 @@ class Objective(Registered):
         Returns:
             (B,) float32.
         """
-        is_grouped = logits.shape[1] > self.training.num_classes
-        if is_grouped:
-            logits = logits + logits.new_tensor(self.training.offsets)
+        import torch
+
+        if logits.shape[1] == self.training.num_classes:
+            return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        logits = logits + logits.new_tensor(self.training.offsets)
         # A row of group -1 has the loss of its class.
-        known = groups if is_grouped and self.by_group else groups.new_full(groups.shape, -1)
+        known = groups if self.by_group else groups.new_full(groups.shape, -1)
         return group_cross_entropy(logits, labels, known, self.training.num_classes)
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -20,6 +21,14 @@ LARGEST_GAP = 1 << 14
 """Bytes between two rows that are read too, since another read costs more."""
 
 
+class UnreadableRows(InputError):
+    """A file that could be read before; ``problem`` says what is wrong without the way out."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; put the file back, and start again")
+        self.problem = problem
+
+
 class Rows(Protocol):
     """M rows of D numbers: ``shape`` (M, D), and their ``dtype``."""
 
@@ -28,6 +37,9 @@ class Rows(Protocol):
 
     def read(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read ``rows`` (n,), in ascending order, perhaps with repeats, into ``out`` (n, D) of the same dtype."""
+
+    def for_other_processes(self) -> "Rows":
+        """Return rows that can be pickled, for processes that see the same files."""
 
 
 class RowsInMemory:
@@ -40,13 +52,20 @@ class RowsInMemory:
         """Copy ``rows`` into ``out``."""
         np.take(self._array, rows, axis=0, out=out, mode="clip")  # without it, take makes a copy first
 
+    def for_other_processes(self) -> "RowsInMemory":
+        """Return these rows."""
+        return self
+
 
 class RowsFile:
     """The rows (M, D) that begin at a byte of a file.
 
-    Each read opens the file and refuses one that was changed or replaced since the first, by size, time and inode. A
-    file that ends early is an error too; reading a mapped one would end the process by a signal.
+    Each read opens the file, and before and after it refuses one that was changed or replaced since this object was
+    made (in another process: since the first read), by size, time and inode. A file that ends early is an error too;
+    reading a mapped one would end the process by a signal.
     """
+
+    _seen: tuple[int, int, int] | None
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, int], offset: int) -> None:
         self.path, self.dtype, self.shape, self._offset = path, dtype, shape, offset
@@ -59,9 +78,20 @@ class RowsFile:
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
         with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123
-            if _identity(os.fstat(file.fileno())) != self._seen:
-                raise InputError(f"{self.path}: was changed or replaced while it was in use; start again")
+            self._seen = self._seen or _identity(os.fstat(file.fileno()))
+            self._compare(file)
             yield file
+            self._compare(file)
+
+    def _compare(self, file: IO[bytes]) -> None:
+        if _identity(os.fstat(file.fileno())) != self._seen:
+            raise UnreadableRows(f"{self.path}: was changed or replaced while it was in use")
+
+    def for_other_processes(self) -> "RowsFile":
+        """Return these rows; the file may be another copy elsewhere."""
+        rows = copy(self)
+        rows._seen = None
+        return rows
 
     def read(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read ``rows`` into ``out``, neighbours at once. Raises `InputError` for a changed file."""
@@ -70,7 +100,7 @@ class RowsFile:
                 for part in self._runs(rows):
                     self._read_run(file, rows[part], out[part])
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read: {reason_of(error)}") from None
+            raise UnreadableRows(f"{self.path}: cannot be read: {reason_of(error)}") from None
 
     def _runs(self, rows: NDArray[np.int64]) -> Iterator[slice]:
         """Yield the parts of ``rows`` that are near enough to be read at once."""
@@ -87,7 +117,7 @@ class RowsFile:
         left = read.reshape(-1).view(np.uint8).data
         while len(left):
             if not (number := file.readinto(left)):  # type: ignore[attr-defined]
-                raise InputError(f"{self.path}: ended while it was read; write it again, and start again")
+                raise UnreadableRows(f"{self.path}: ended while it was read")
             left = left[number:]
         if not is_whole:
             np.take(read, rows - first, axis=0, out=out, mode="clip")
@@ -114,6 +144,11 @@ class CopiedRows(RowsFile):
 
     def _look(self) -> None:
         return None  # nobody else can change it
+
+    def for_other_processes(self) -> RowsFile:
+        """Refuse."""
+        hint = "their columns can't be read by rows; save them as .npy or .safetensors"
+        raise InputError(f"{self.path}: these features are too large to be sent to other processes, and {hint}")
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:

@@ -13,6 +13,7 @@ from dbpt.cautions import Caution, caution
 from dbpt.clip.named_files import check_named_files
 from dbpt.data import Dataset, check_precomputed_file
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS
+from dbpt.data.stored_features import check_whole
 from dbpt.errors import InputError, in_digits
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.guesses.grouping import Grouping
@@ -40,6 +41,17 @@ def check_before_reading(config: FitConfig) -> None:
         if os.path.lexists(config.cache_dir):
             raise InputError(f"--cache {config.cache_dir}: is not a folder; choose another")
         check_can_create(config.cache_dir, option="--cache")
+
+
+def check_memory(config: FitConfig, rows: int, width: int) -> None:
+    """Refuse settings that need all of many features in memory. Others read them in blocks."""
+    for objective, _ in config.trained:
+        if OBJECTIVES[objective].refits or OBJECTIVES[objective].starts_with_features():
+            check_whole(rows, width, f"--objective {objective}")
+    if config.group_source == "ppa":
+        check_whole(rows, width, "--group-source ppa")
+    if config.num_clusters is not None:
+        check_whole(rows, width, "--attributes clusters")
 
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:

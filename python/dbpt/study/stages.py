@@ -32,6 +32,7 @@ from dbpt.study.checks import (
     check_before_embedding,
     check_before_reading,
     check_groups,
+    check_memory,
     group_warnings,
     setting_warnings,
 )
@@ -102,6 +103,8 @@ def load_and_embed(
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
     backbone = backbone or configured_backbone(config)
+    for trained in configs:
+        check_memory(trained, len(dataset), backbone.embed_dim)
     heads = {(trained.head, prompts): trained for trained in configs for _, prompts in trained.trained}
     for (_, prompts), trained in heads.items():
         settings, words = trained.values(HEADS[trained.head].settings), dataset.words

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt.data.stored_features import Features, read_blocks
+from dbpt.data.stored_features import Features, read_blocks, stored
 
 GPU_SHARE = 0.5
 """The share of a GPU's free memory that features may take."""
@@ -17,14 +17,14 @@ class DeviceFeatures:
 
     Args:
         features: (N, D).
-        device: that of the head. On a GPU with enough free memory all are copied there once.
+        device: that of the head. On a GPU with enough free memory all are copied there now.
     """
 
     def __init__(self, features: Features, device: torch.device) -> None:
         self._features, self._device = features, device
         self._resident: torch.Tensor | None = None
         size = 4 * features.shape[0] * features.shape[1]
-        if device.type == "cuda" and size < GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        if device.type == "cuda" and size < GPU_SHARE * _free(device):
             self._resident = torch.empty(features.shape, device=device)
             for block, read in read_blocks(features):
                 self._resident[block] = torch.from_numpy(read).to(device)
@@ -37,6 +37,12 @@ class DeviceFeatures:
         if self._resident is not None:
             return self._resident[torch.from_numpy(rows).to(self._device)]
         return torch.from_numpy(self._features[rows]).to(self._device)
+
+    def whole(self, purpose: str) -> torch.Tensor:
+        """Return all features, (N, D). Refuses too many for the ``purpose``."""
+        if self._resident is not None:
+            return self._resident
+        return torch.from_numpy(stored(self._features).whole(purpose)).to(self._device)
 
     def blocks(self, rows: NDArray[np.int64] | None = None, size: int | None = None) -> Iterator[torch.Tensor]:
         """Yield the features of each ``size`` of ``rows`` (n,), by default all. The next block overwrites each."""
@@ -53,3 +59,9 @@ class DeviceFeatures:
         """Return a buffer; one in pinned memory is copied to a GPU without another copy on the way."""
         buffer: NDArray[np.float32] = torch.empty(shape, pin_memory=self._device.type == "cuda").numpy()
         return buffer
+
+
+def _free(device: torch.device) -> int:
+    """Return the free memory of a GPU, with what torch keeps of earlier tensors."""
+    kept: int = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept

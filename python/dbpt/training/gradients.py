@@ -69,43 +69,47 @@ class Gradients:
         objective, parameters = self.objective, list(self.head.parameters())
         once = self.head.computed_once() if isinstance(self.head, Head) else ()
         leaves = tuple(tensor.detach().requires_grad_() for tensor in once)
-        sources, slopes, own_losses = leaves or parameters, None, list[torch.Tensor]()
-        if batch.is_large and objective.depends_on_losses:
-            with torch.no_grad():
-                own_losses = [own for *_, own in self._rows(batch, read, leaves)]
-            losses = self._gathered(own_losses, batch).requires_grad_()
-            loss = self._loss(losses, batch)
-            (slopes,) = torch.autograd.grad(loss, losses)
         for parameter in parameters:
             parameter.grad = None
-        of_general: list[torch.Tensor] = []
+        own_losses, slopes, general_gradients = list[torch.Tensor](), None, list[torch.Tensor]()
+        if batch.is_large and objective.depends_on_losses:
+            losses, loss, slopes = self._slopes(batch, read, leaves)
         for block, features, logits, own in self._rows(batch, read, leaves):
             if slopes is not None:
-                of_block = own @ slopes[block]
+                part = own @ slopes[block]
             elif batch.is_large:
-                of_block = objective.loss(own, batch.groups[block], batch.labels[block], batch.rows[block])
-                of_block = of_block * (len(own) / len(batch))
+                part = objective.loss(own, batch.groups[block], batch.labels[block], batch.rows[block])
+                part = part * (len(own) / len(batch))
                 own_losses.append(own.detach())
             else:
                 losses = self._gathered([own], batch)
-                of_block = loss = self._loss(losses, batch)
+                part = loss = self._loss(losses, batch)
             if (general := objective.general_loss(self.head, features, logits)) is not None:
                 # Divided by the batch of all ranks, so that the sum of the ranks' gradients is that of the mean.
-                gradients = torch.autograd.grad(general.sum() / len(batch), sources, retain_graph=True)
-                before = of_general or [torch.zeros_like(gradient) for gradient in gradients]
-                of_general = [total + gradient for total, gradient in zip(before, gradients, strict=True)]
-            self._backward([of_block], [None])
+                added = torch.autograd.grad(general.sum() / len(batch), leaves or parameters, retain_graph=True)
+                before = general_gradients or [torch.zeros_like(gradient) for gradient in added]
+                general_gradients = [total + gradient for total, gradient in zip(before, added, strict=True)]
+            self._backward([part], [None])
         if batch.is_large and slopes is None:
             losses = self._gathered(own_losses, batch)
             loss = self._loss(losses, batch)
-        if leaves and of_general:
-            of_general = list(torch.autograd.grad(once, parameters, of_general, retain_graph=True))
+        if leaves and general_gradients:
+            general_gradients = list(torch.autograd.grad(once, parameters, general_gradients, retain_graph=True))
         loss = self._finish(once, leaves, loss)
         self.ranks.sum([parameter.grad for parameter in parameters if parameter.grad is not None])
-        if of_general:
-            self.ranks.sum(of_general)
-            objective.change_gradients(parameters, of_general)
+        if general_gradients:
+            self.ranks.sum(general_gradients)
+            objective.change_gradients(parameters, general_gradients)
         return losses.detach(), loss.detach()
+
+    def _slopes(
+        self, batch: Batch, read: Callable[[], Iterable[torch.Tensor]], leaves: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the losses (B,) of the rows, the loss, and its derivative by each of them, (B,)."""
+        with torch.no_grad():
+            losses = self._gathered([own for *_, own in self._rows(batch, read, leaves)], batch).requires_grad_()
+        loss = self._loss(losses, batch)
+        return losses, loss, torch.autograd.grad(loss, losses)[0]
 
     def _finish(
         self, once: tuple[torch.Tensor, ...], leaves: tuple[torch.Tensor, ...], loss: torch.Tensor

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream, Stream
-from dbpt.data.stored_features import stored
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
@@ -127,9 +126,9 @@ class _Run:
         self.groups = torch.from_numpy(training.groups).to(device)
         self.val_features = DeviceFeatures(self.validation.features, device)
         self.val_labels = torch.from_numpy(self.validation.labels).to(device)
-        if type(self.objective).start is not Objective.start:
-            whole = stored(training.features).whole(f"--objective {self.objective.name}")
-            self.objective.start(self.head, torch.from_numpy(whole).to(device), self.settings.seed)
+        if self.objective.starts_with_features():
+            whole = self.features.whole(f"--objective {self.objective.name}")
+            self.objective.start(self.head, whole, self.settings.seed)
         self.initial_state = self._head_state()
         self.history: list[judging.EpochRecord] = []
         self.peak_rates: judging.PeakRates = [(1, self.settings.peak_lr)]
@@ -211,7 +210,10 @@ class _Run:
                 indices.sort()  # their order makes no difference, and a file is read in its own
             rows = torch.from_numpy(indices).to(self.labels.device)
             batch = gradients.Batch(rows, self.labels[rows], self.groups[rows])
-            per_sample_loss, loss = step.set(batch, partial(self._read, batch, indices, begin))
+            read: Callable[[], Iterable[torch.Tensor]] = partial(self._read, batch, indices)
+            if self.live is not None:  # once, though some losses are read twice
+                read = partial(iter, self._drawn(self.live, batch, indices, begin))
+            per_sample_loss, loss = step.set(batch, read)
             check.check_step(per_sample_loss, self.head.parameters())
             with check.checked_step():
                 self.optimizer.step()
@@ -219,18 +221,25 @@ class _Run:
         check.check_weights(self.head.parameters())
         return losses.item() / len(drawn)
 
-    def _read(self, batch: gradients.Batch, indices: NDArray[np.int64], first_draw: int) -> Iterator[torch.Tensor]:
+    def _read(self, batch: gradients.Batch, indices: NDArray[np.int64]) -> Iterator[torch.Tensor]:
         """Yield the features of each block of this rank's part of the training rows ``indices`` (B,)."""
-        part, live = self.ranks.part(len(batch)), self.live
-        if live is not None:
-            epoch = len(self.history)
-            for block in batch.blocks(part):
-                draw = partial(live.features, indices[block], epoch=epoch, first_draw=first_draw + block.start)
-                yield self.ranks.together(draw)
-        elif batch.is_large:
-            yield from self.features.blocks(indices[part], batch.block_rows)
+        own = indices[self.ranks.part(len(batch))]
+        if batch.is_large:
+            yield from self.features.blocks(own, batch.block_rows)
         else:
-            yield self.features[indices[part]]
+            yield self.features[own]
+
+    def _drawn(
+        self, live: LiveImages, batch: gradients.Batch, indices: NDArray[np.int64], first_draw: int
+    ) -> list[torch.Tensor]:
+        """Return the features of images that are drawn now, for each block of this rank's part."""
+        part, epoch = self.ranks.part(len(batch)), len(self.history)
+        draw = [
+            partial(live.features, indices[block], epoch=epoch, first_draw=first_draw + block.start)
+            for block in batch.blocks(part)
+        ]
+        # Once for all blocks: another rank may have another number of them.
+        return self.ranks.together(lambda: [features() for features in draw])
 
     def _judge(self, features: DeviceFeatures, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `judging.judge` of all N rows, of which each rank judges a part."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dbpt.environment import launched
 from dbpt.errors import InputError, out_of_memory
+from dbpt.storage.row_files import UnreadableRows
 
 if TYPE_CHECKING:
     import torch
@@ -80,18 +81,24 @@ class OneRankError(InputError):
     """An error of one rank while the others continue, so that the process group can't be ended in order."""
 
 
+class OwnError(OneRankError):
+    """One that began here, so each rank prints its own."""
+
+
 @contextmanager
-def memory(is_ours: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
-    """Turn a full memory during training into an error of this rank that names the settings that help.
+def own_errors(is_ours: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
+    """Turn a full memory or a lost file during training into an error of this rank that says how it goes on.
 
     An error that isn't ours, because a callback raised it, passes.
     """
     try:
         yield
+    except UnreadableRows as error:
+        raise OwnError(f"{error.problem}; put the file back, and --resume") from None
     except (MemoryError, RuntimeError) as error:
         if (line := out_of_memory(error)) is None or not is_ours(error):
             raise
-        raise OneRankError(f"{line}; --resume continues from the last checkpoint") from None
+        raise OwnError(f"{line}; --resume continues from the last checkpoint") from None
 
 
 @contextmanager

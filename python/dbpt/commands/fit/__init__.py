@@ -22,6 +22,7 @@ from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.texts import joined
 from dbpt.data.writing import csv_text, write_table
+from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of_study
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved
@@ -77,7 +78,8 @@ def fit(
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
 
     If several processes train, started by ``torchrun`` or in the caller's process group, all must call this; they share
-    each batch. Rank 0 alone reads ``data``, writes ``out`` and logs; all return the same figures.
+    each batch. Rank 0 alone reads ``data``, writes ``out`` and logs, but all read features
+    of more than 128 MB. All return the same figures.
 
     Args:
         data: a demo's name, such as ``"demo"``, or anything that `dbpt.load_dataset` takes.
@@ -215,12 +217,20 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
         weights = config.pretrained if spec["weights"]["kind"] == "file" else None
         return clip.load_backbone_from_spec(spec, device=config.device, weights=weights)
 
+    def see() -> None:
+        try:
+            embedded.features[:1]
+        except InputError as error:
+            raise InputError(f"{error}; all machines must see this file, so put it on a shared disk") from None
+
     features = embedded.features
     if features is None or features.is_in_memory:
         shape = (len(embedded.dataset), embedded.class_weights.shape[1])
         array = features[:] if ranks.is_first else np.empty(shape, dtype=np.float32)
         ranks.copy_first([torch.from_numpy(array)])
         features = StoredFeatures.of(array)
+    else:
+        ranks.together(see)
     return replace(study, embedded=replace(embedded, backbone=ranks.together(own_backbone), features=features))
 
 
