@@ -36,6 +36,7 @@ def quietly(*commands: str) -> str:
         "import dbpt; dbpt.Result; import dbpt.runs.run_folder, dbpt.features",
         "import dbpt.guesses, dbpt.settings.config, dbpt.objectives, dbpt.heads",
         "import dbpt.commands.compare.plan as p; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)",
+        "from dbpt import clip, heads; assert {'Backbone', 'PromptHead', 'HEADS'} <= {*dir(clip), *dir(heads)}",
         "import dbpt, dbpt.report.tables; dbpt.judge_labels; dbpt.draw_label_sample",
         quietly("--help", "fit --help", "label --help"),
         quietly("fit demo --out never --epoch 3", "demo demo-nothing never", "--version"),

@@ -97,7 +97,7 @@ _HOMES = {
     "sampling": ["GroupBatchSampler", "GroupSampler", "WeightedSampler"],
     "settings.config": ["FitConfig"],
 }
-_value_of = on_first_use("dbpt", **{home: " ".join(names) for home, names in _HOMES.items()})
+_value_of, _ = on_first_use("dbpt", **{home: " ".join(names) for home, names in _HOMES.items()})
 _ROOMS = ["data", "evaluation", "groups", "heads", "objectives", "sampling"]
 
 __all__ = [name for names in _HOMES.values() for name in names] + _ROOMS

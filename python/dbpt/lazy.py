@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import Any
 
 
-def on_first_use(package: str, **homes: str) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package.
+def on_first_use(package: str, **homes: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the ``__getattr__`` and the ``__dir__`` of a package.
 
     Args:
         package: its name.
         homes: the names in each of its modules, with spaces between.
 
     Returns:
-        A function that imports the module of a name and keeps its value in the package.
+        A function that imports the module of a name and keeps its value in the package, and one that lists the names.
     """
     home = {name: module for module, names in homes.items() for name in names.split()}
 
@@ -31,4 +31,4 @@ def on_first_use(package: str, **homes: str) -> Callable[[str], Any]:
         setattr(sys.modules[package], name, value)
         return value
 
-    return value_of
+    return value_of, lambda: sorted({*vars(sys.modules[package]), *home})

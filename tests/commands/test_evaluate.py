@@ -106,7 +106,7 @@ def test_evaluate_takes_the_runs_own_data_or_a_demo(tiny, tiny_run, tmp_path, co
     assert code == 0
     assert json.loads(own) == dbpt.evaluate(tiny_run).to_dict() == dbpt.evaluate(tiny_run, tiny.table).to_dict()
     refused = "Error: data 'waterbirds': its classes are landbird, waterbird, the run's are box, disc; evaluate on a "
-    monkeypatch.setattr("dbpt.data.demo.write_demo", lambda name, root: root.mkdir(parents=True))
+    monkeypatch.setattr("dbpt.data.demo._write", lambda name, root, *_: root.mkdir(parents=True))
     code, _, said = command("evaluate", tiny_run, "demo", "--cache", tmp_path)
     assert (code, said.splitlines()[-1]) == (2, refused + "table of the run's classes")
     assert list(tmp_path.glob("demo/demo-waterbirds-*"))

@@ -29,7 +29,7 @@ def images(page: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("train", "stopped", "run"),
-    [(fit, "fit.trained_result", "out"), (compare, "compare.cells.run_cell", "out-dbpt")],
+    [(fit, "methods.trained_result", "out"), (compare, "compare.cells.run_cell", "out-dbpt")],
     ids=["fit", "compare"],
 )
 def test_the_pictures_are_there_before_training_and_their_page_is_named_once(
@@ -62,18 +62,17 @@ def test_the_report_has_the_same_pictures_and_the_next_step(tiny_run):
 
 def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
     study = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
-    embedded = study.embedded
+    embedded, features = study.embedded, study.embedded.features[:]
     is_test = study.splits == 2
     shown = guess_sheets(study)
     paths = {picture.path for sheet in shown.sheets for strip in sheet.strips for picture in strip.pictures}
     assert paths.isdisjoint(np.array(study.dataset.paths)[is_test])
-    features = np.where(is_test[:, None], -embedded.features, embedded.features)
-    assert judged_guesses(replace(embedded, label_features=features), study.pseudo) == study.guesses
-    other = np.where(is_test[:, None], embedded.features, -embedded.features)
-    assert judged_guesses(replace(embedded, label_features=other), study.pseudo) != study.guesses
+    for is_negated, changes in ((is_test, False), (~is_test, True)):
+        negated = replace(embedded, label_features=np.where(is_negated[:, None], -features, features))
+        assert (judged_guesses(negated, study.pseudo) != study.guesses) == changes
     only = study.dataset.take(np.flatnonzero(is_test))
     pseudo = study.pseudo.take(np.flatnonzero(is_test))
-    judged = judged_guesses(replace(embedded, dataset=only, label_features=embedded.features[is_test]), pseudo)
+    judged = judged_guesses(replace(embedded, dataset=only, label_features=features[is_test]), pseudo)
     assert judged.n_known == is_test.sum()
 
 

@@ -115,7 +115,7 @@ def test_failing_midway_leaves_nothing(tmp_path, monkeypatch) -> None:
 
 
 def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.data.demo.write_demo", lambda name, root: None)
+    monkeypatch.setattr("dbpt.data.demo._write", lambda *_: None)
     demo = FitConfig(data="demo", cache=str(tmp_path))
     config = resolve_demo(demo)
     assert config.data == "waterbirds"

@@ -1,5 +1,7 @@
 """Features instead of images: how rows are aligned, checked and made unit length; files, folders and Parquet."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ from table_files import rows
 
 from dbpt.data import load_dataset
 from dbpt.data import stored_features as precomputed
-from dbpt.data.features import open_precomputed_features
+from dbpt.data.features import FeaturesByPath, check_precomputed_file, open_precomputed_features
 from dbpt.errors import InputError
 
 BACKBONE = 3, "small-clip"
@@ -71,6 +73,16 @@ def test_another_number_of_rows_and_another_width(dataset):
     assert line in refused_array(FEATURES[:3], dataset)
     line = "f.npy: rows of 2 numbers, but small-clip gives 3; name the model that made them"
     assert line in refused_array(FEATURES[:, :2], dataset)
+
+
+def test_an_array_that_is_stored_by_columns_is_checked_without_a_copy(tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr("dbpt.storage.row_files.CopiedRows", None)
+    np.save(tmp_path / "f.npy", np.asfortranarray(FEATURES))
+    check_precomputed_file(tmp_path / "f.npy")
+    check_precomputed_file(tmp_path / "f.npy", dataset)
+    np.save(tmp_path / "f.npy", np.asfortranarray(FEATURES[:3]))
+    with pytest.raises(InputError, match="has 3 rows"):
+        check_precomputed_file(tmp_path / "f.npy", dataset)
 
 
 def test_a_table_without_paths_and_one_with_an_empty_one(tmp_path):
@@ -218,3 +230,20 @@ def test_parquet_files_that_do_not_fit(tmp_path, dataset):
     assert f"{tmp_path / 'no.parquet'}: " in refused(tmp_path / "no.parquet", dataset)
     parquet(file, [], [])
     assert f"{file}: " in refused(file, dataset)
+
+
+def test_names_of_many_rows_are_held_as_bytes(tmp_path, monkeypatch):
+    n = 10_000
+    names = [f"/far/{row:09}.jpg" for row in range(n)]
+    (tmp_path / "many.csv").write_text(rows(*(f"{name},{'xy'[row % 2]},train" for row, name in enumerate(names))))
+    dataset = load_dataset(tmp_path / "many.csv", images=False)
+    file = parquet(tmp_path / "f.parquet", [[1.0, 0.0, 0.0]] * n, names[::-1])
+    FeaturesByPath(file)  # imports pyarrow
+    tracemalloc.start()
+    folder = FeaturesByPath(file)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.normpath", None)  # no path is spelt in another way
+        assert np.array_equal(folder.rows_of(dataset), np.arange(n)[::-1])
+    assert held < 60 * n

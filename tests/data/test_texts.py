@@ -1,5 +1,6 @@
 """`Texts`, and tables of many rows: the same as lists of strings, in a part of their memory."""
 
+import io
 import json
 import tracemalloc
 
@@ -158,3 +159,24 @@ def test_long_tables_of_images_are_parquet_and_read_back(tmp_path, monkeypatch):
         assert table.values["label"] == ["x", "", "x"]
         assert [float(cell) for cell in table.values["p_x"]] == [0.25, 0.5, 1]
         assert table.values["group"] == ["0", "-1", "0"]
+
+
+def test_a_long_table_is_written_in_parts_and_a_column_may_begin_with_none(tmp_path, monkeypatch):
+    columns = {"path": Texts.of("abc"), "score": [None, 0.5, 1], "note": np.array([None, None, "x"])}
+    parts = []
+    monkeypatch.setattr("dbpt.data.writing.MOST_ROWS_OF_CSV", 2)
+    monkeypatch.setattr("dbpt.data.writing.BATCH_ROWS", 1)
+    monkeypatch.setattr("dbpt.data.writing.write_atomically", lambda file, content: parts.extend(content))
+    write_table(tmp_path, "images", columns)
+    assert len(parts) == 4 and all(isinstance(part, bytes) for part in parts)
+    rows = pq.read_table(io.BytesIO(b"".join(parts))).to_pydict()
+    assert rows == {"path": [*"abc"], "score": [None, 0.5, 1], "note": [None, None, "x"]}
+
+
+@pytest.mark.parametrize("held", [list, Texts.of])
+def test_names_that_are_not_utf_8_are_csv_in_a_long_table_too(tmp_path, monkeypatch, held):
+    monkeypatch.setattr("dbpt.data.writing.MOST_ROWS_OF_CSV", 1)
+    monkeypatch.setattr("dbpt.data.writing.BATCH_ROWS", 1)
+    write_table(tmp_path, "images", {"path": held(["a.jpg", "b\udcff.jpg"])})
+    (file,) = tmp_path.iterdir()
+    assert (file.name, file.read_bytes()) == ("images.csv", b"path\na.jpg\nb\xff.jpg\n")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbpt.clip.spec import quiet_hub as quiet_hub
     from dbpt.clip.stored_spec import check_spec as check_spec
 
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     "dbpt.clip",
     backbone="Backbone zero_shot_logits zero_shot_weights",
     load="checked_spec load_backbone load_backbone_from_spec",

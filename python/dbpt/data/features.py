@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from dbpt.data.columns import column_position
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import import_pyarrow, is_folder, list_entries
 from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures, read_blocks
+from dbpt.data.texts import TextIndex, Texts
 from dbpt.errors import InputError
 from dbpt.storage import row_files
-from dbpt.storage.files import DTYPES, TENSOR_NAMES, open_npy, open_regular, open_safetensors, reason_of
+from dbpt.storage.files import DTYPES, TENSOR_NAMES, check_readable, open_npy, open_regular, open_safetensors, reason_of
 
 MAX_FAILURES = 0.01
 """The fraction of images that may be unreadable, by default."""
@@ -33,10 +35,11 @@ def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
     """
     if _rows_have_paths(path):
         folder = FeaturesByPath(path)
-        _check_width(path, folder.width, embed_dim, model)
+        _check_width(path, folder.parts[0].shape[1], embed_dim, model)
         parts, rows = folder.parts, folder.rows_of(dataset)
     else:
-        parts = [_open_aligned(path, dataset)]
+        parts = [open_rows(path)]
+        _check_number(path, parts[0].shape[0], dataset)
         _check_width(path, parts[0].shape[1], embed_dim, model)
         rows = np.arange(len(dataset)) if dataset.places is None else dataset.places
     lengths, digest = np.empty(len(rows), np.float32), hashlib.sha256()
@@ -58,22 +61,20 @@ def check_precomputed_file(path: Path, dataset: Dataset | None = None) -> None:
         if not _parquet_files(path):
             _parts_and_tables(path)  # the rest when it is read
     elif dataset is None:
-        open_rows(path)
+        _open_array(path)
     else:
-        _open_aligned(path, dataset)
+        _check_number(path, len(_open_array(path)), dataset)
 
 
 def _rows_have_paths(path: Path) -> bool:
     return path.suffix.lower() == ".parquet" or os.path.isdir(path)  # noqa: PTH112 (is_dir raises on a long name)
 
 
-def _open_aligned(path: Path, dataset: Dataset) -> row_files.Rows:
-    rows = open_rows(path)
+def _check_number(path: Path, number: int, dataset: Dataset) -> None:
     listed = len(dataset) if dataset.places is None else dataset.num_listed
-    if rows.shape[0] != listed:
-        problem = f"has {rows.shape[0]} rows, {dataset.source} has {listed}"
+    if number != listed:
+        problem = f"has {number} rows, {dataset.source} has {listed}"
         raise InputError(f"{path}: {problem}; row i must be the same in both")
-    return rows
 
 
 def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
@@ -88,19 +89,29 @@ def open_rows(path: Path) -> row_files.Rows:
     The column of a ``.parquet`` with one of these names, and an array that is stored by columns, are copied to a
     temporary file, since single rows of these can't be read.
     """
+    if path.suffix.lower() == ".parquet":
+        check_readable(path, "features")
+        return row_files.CopiedRows(path, _parquet_blocks(path))
+    array = _open_array(path)
+    if isinstance(array, np.memmap) and array.flags.c_contiguous:
+        return row_files.RowsFile(path, array.dtype, array.shape, array.offset)
+    blocks = (array[start : start + BLOCK_ROWS] for start in range(0, max(len(array), 1), BLOCK_ROWS))
+    return row_files.CopiedRows(path, blocks)
+
+
+def _open_array(path: Path) -> NDArray[Any]:
+    """Map the array in a file that is no Parquet. Its type and shape are checked, its numbers aren't read."""
     from safetensors import SafetensorError  # not needed by samplers, group weights, metrics and guesses
 
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         hint = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
         raise InputError(f"{path}: is a pickle, which is never loaded; save the tensor with {hint}")
-    if suffix not in (*OPENERS, ".parquet"):
+    if suffix not in OPENERS:
         expected = "a .npy, .safetensors or .parquet file, or a folder of .parquet files or of clip-retrieval"
         raise InputError(f"{path}: expected {expected}; np.save(FILE, features) writes the first")
     try:
         open_regular(path).close()
-        if suffix == ".parquet":
-            return row_files.CopiedRows(path, _parquet_blocks(path))
         array = OPENERS[suffix](path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot read the features: {reason_of(error)}") from None
@@ -109,10 +120,7 @@ def open_rows(path: Path) -> row_files.Rows:
         raise InputError(f"{path}: holds {array.dtype}, expected {expected}")
     if array.ndim != 2:
         raise InputError(f"{path}: has the shape {array.shape}, expected (rows, width), a row an image")
-    if isinstance(array, np.memmap) and array.flags.c_contiguous:
-        return row_files.RowsFile(path, array.dtype, array.shape, array.offset)
-    blocks = (array[start : start + BLOCK_ROWS] for start in range(0, max(len(array), 1), BLOCK_ROWS))
-    return row_files.CopiedRows(path, blocks)
+    return array
 
 
 class FeaturesByPath:
@@ -120,56 +128,52 @@ class FeaturesByPath:
 
     def __init__(self, path: Path) -> None:
         """Open every part. Raises `InputError` if one has no table, another width, or another number of rows."""
-        self.path = path
         self.parts: list[row_files.Rows] = []
-        self.positions: dict[str, int] = {}  # the row of each name
-        self.repeated: set[str] = set()
         files = _parquet_files(path)
-        self.names, self.column = (path, tables.PATH) if files else (path / METADATA, IMAGE_PATH)
-        for file, table in [(file, file) for file in files] or _parts_and_tables(path):
-            self._add(file, table)
-        self.width = self.parts[0].shape[1]
+        self.tables, self.column = (path, tables.PATH) if files else (path / METADATA, IMAGE_PATH)
+        pairs = [(file, file) for file in files] or _parts_and_tables(path)
+        self.names = Texts.of(chain.from_iterable(self._added(*pair) for pair in pairs))
 
-    def _add(self, file: Path, table: Path) -> None:
+    def _added(self, file: Path, table: Path) -> Texts:
+        """Return the names of the rows of another file."""
         rows = open_rows(file)
-        names = tables.read_parquet(table, (self.column,)).values[self.column]
+        names = tables.read_parquet(table, (self.column,)).texts(self.column)
         if len(names) != rows.shape[0]:
             raise InputError(f"{file}: has {rows.shape[0]} rows, {table.name} has {len(names)}; copy both again")
         if self.parts and rows.shape[1] != self.parts[0].shape[1]:
             expected = f"expected {self.parts[0].shape[1]}, as in the files before it"
             raise InputError(f"{file}: its rows have {rows.shape[1]} numbers, {expected}")
-        before = sum(part.shape[0] for part in self.parts)
-        for row, name in enumerate(names, start=before):
-            if name in self.positions:
-                self.repeated.add(name)
-            self.positions[name] = row
         self.parts.append(rows)
+        return names
 
     def rows_of(self, dataset: Dataset) -> NDArray[np.int64]:
         """Return the row (N,) of each image of ``dataset``. Raises `InputError` if one is missing or twice."""
-        of_images = [self._find(path, dataset.root) for path in dataset.paths]
-        if all(row is None for row in of_images):
+        index, paths = TextIndex(self.names), Texts.of(dataset.paths)
+        row_N = _find(index, paths, dataset.root)
+        if (row_N < 0).all():
             # Perhaps they are from other folders than ours: find the one name that ends with the first path.
-            names = [name for name in self.positions if name.endswith(f"/{dataset.paths[0]}")]
+            names = {name for name in self.names if name.endswith(f"/{paths[0]}")}
             if len(names) == 1:
-                prefix = names[0].removesuffix(dataset.paths[0])
-                of_images = [self._find(prefix + path, dataset.root) for path in dataset.paths]
-        positions = [position for position in of_images if position is not None]
-        if len(positions) < len(of_images):
-            row = of_images.index(None)
-            problem = f"is not in {self.names} ({of_images.count(None)} of {len(of_images)} images are missing)"
-            hint = f"write paths as its column {self.column} does, for example {next(iter(self.positions), '')!r}"
-            raise InputError(f"{dataset.where(row)}: image {dataset.paths[row]!r} {problem}; {hint}")
-        return np.array(positions, dtype=np.int64)
+                prefix = names.pop().removesuffix(paths[0])
+                row_N = _find(index, Texts.of(prefix + path for path in paths), dataset.root)
+        is_repeated = np.isin(row_N, [first for _, first in self.names.repeated()])
+        for row in row_N[is_repeated][:1].tolist():
+            raise InputError(f"{self.tables}: {self.names[row]!r} occurs in more than one row; keep one")
+        missing = np.flatnonzero(row_N < 0)
+        for row in missing[:1].tolist():
+            problem = f"is not in {self.tables} ({len(missing)} of {len(row_N)} images are missing)"
+            hint = f"write paths as its column {self.column} does, for example {self.names[0]!r}"
+            raise InputError(f"{dataset.where(row)}: image {paths[row]!r} {problem}; {hint}")
+        return row_N
 
-    def _find(self, path: str, root: Path) -> int | None:
-        """Return the row of an image, by its path as it is or below ``root``."""
-        for name in (path, os.path.normpath(root / path)):
-            if name in self.repeated:
-                raise InputError(f"{self.names}: {name!r} occurs in more than one row; keep one")
-            if name in self.positions:
-                return self.positions[name]
-        return None
+
+def _find(index: TextIndex, paths: Texts, root: Path) -> NDArray[np.int64]:
+    """Return the row of each image (N,), by its path as it is or below ``root``; -1 where there is none."""
+    row_N = index.find(paths)
+    if (others := np.flatnonzero(row_N < 0)).size:
+        below = Texts.of(os.path.normpath(os.path.join(root, path)) for path in paths.take(others))  # noqa: PTH118 (fast)
+        row_N[others] = index.find(below)
+    return row_N
 
 
 def _parquet_files(path: Path) -> list[Path]:

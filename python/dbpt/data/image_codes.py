@@ -24,6 +24,7 @@ from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
 from dbpt.data.tables import READERS, rows_by_path
+from dbpt.data.texts import Texts
 from dbpt.data.words import Vocabulary
 from dbpt.data.writing import unmarked
 from dbpt.errors import InputError, in_digits, plain_number
@@ -279,7 +280,7 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
         expected += f", or {len(rows)}, for those audited" if len(rows) < len(dataset) else ""
         raise InputError(f"{path}: has {len(array)} rows, expected {expected}, in its order")
     is_whole = len(array) == len(dataset)
-    splits = sorted({SPLITS[split] for split in dataset.splits[rows].tolist()}, key=SPLITS.index)
+    splits = [SPLITS[split] for split in np.unique(dataset.splits[rows])]
     which = "all images" if is_whole else f"the {' and '.join(splits)} images"
     logger.info(f"{path}: its {len(array)} rows are read as {which} of {dataset.source}, in the same order")
     sizes = [(name, np.count_nonzero(dataset.splits == at)) for at, name in enumerate(SPLITS)]
@@ -290,10 +291,10 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
         warnings = (caution("as many in another split", **taken, others=" and in split ".join(others)),)
     taken_rows = rows if is_whole else np.arange(len(rows))
     values = array[taken_rows]
-    lines = (taken_rows + 1).tolist()
+    lines = taken_rows + 1
     if is_codes:
         _check_text(path, array)
-        columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")
+        columns = Columns(path, lines, {wanted.columns[0]: Texts.of(map(str, values))}, unit="row")
         are_indices = array.dtype.kind in "iu"
         codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown, are_indices=are_indices)
         if are_indices and (note := _index_note(path, wanted)) is not None:

@@ -24,7 +24,7 @@ from dbpt.data.dataset import Dataset
 from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
 from dbpt.data.texts import BLOCK_ROWS, RowNames, TextBuilder, TextIndex, Texts
-from dbpt.data.writing import unmarked
+from dbpt.data.writing import BATCH_ROWS, unmarked
 from dbpt.errors import InputError, nearest
 from dbpt.storage.files import READ_BLOCK, open_regular, reason_of, system_errors
 from dbpt.storage.typed_json import json_kind, json_object
@@ -34,7 +34,6 @@ SEPARATORS = ",;\t"  # of a .csv; spreadsheets write semicolons where the comma 
 NAMED_SEPARATOR = re.compile(r"\"?sep=(.)\"?(?=[\r\n])", re.IGNORECASE)
 """Excel's first line, which names the separator."""
 ROWS_AT_ONCE = 512  # few enough that Python's search for reference cycles doesn't see them
-BATCH_ROWS = 1 << 17
 CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
 OTHER_TYPES = ("is_date", "is_timestamp", "is_time", "is_decimal")  # of columns without a role
 

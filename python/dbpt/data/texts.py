@@ -4,6 +4,7 @@ import copy
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import ne
 from typing import Any, TypeVar
 
 import numpy as np
@@ -216,8 +217,8 @@ class TextIndex:
         rows_n = np.full(len(sought), -1)
         at = np.flatnonzero(left < right)
         rows_n[at] = self._rows[left[at]]
-        pairs = zip(self._texts.take(rows_n[at]), sought.take(at), strict=True)
-        for i in (place for place, (found, text) in zip(at.tolist(), pairs, strict=True) if found != text):
+        differs = map(ne, self._texts.take(rows_n[at]), sought.take(at))
+        for i in at[np.fromiter(differs, np.bool_, len(at))].tolist():
             equal = (row for row in self._rows[left[i] : right[i]].tolist() if self._texts[row] == sought[i])
             rows_n[i] = next(equal, -1)
         return rows_n

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from dbpt.storage.files import write_atomically
 MOST_ROWS_OF_CSV = 1_000_000
 """A table of images with more rows is written as Parquet, if pyarrow is there."""
 BATCH_ROWS = 1 << 17
+"""Rows of a Parquet file that are read or written at once."""
 # Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 MARKED = re.compile(r"'+[=+\-@\t\r\n]")
@@ -59,23 +61,27 @@ def _cells(column: Column, mark: Callable[[str], str]) -> Iterator[object]:
 
 def write_table(folder: Path, name: str, columns: Mapping[str, Column]) -> None:
     """Write columns of equal length as ``name.csv``; as ``name.parquet`` if they are long and pyarrow is installed."""
-    if max(map(len, columns.values())) <= MOST_ROWS_OF_CSV or find_spec("pyarrow") is None:
-        write_atomically(folder / f"{name}.csv", csv_of_columns(columns))
-    else:
-        write_atomically(folder / f"{name}.parquet", _parquet_of_columns(columns))
+    if max(map(len, columns.values())) > MOST_ROWS_OF_CSV and find_spec("pyarrow"):
+        with suppress(UnicodeEncodeError):  # names of files in another encoding, which only CSV can keep
+            write_atomically(folder / f"{name}.parquet", _parquet_of_columns(columns))
+            return
+    write_atomically(folder / f"{name}.csv", csv_of_columns(columns))
 
 
-def _parquet_of_columns(columns: Mapping[str, Column]) -> bytes:
+def _parquet_of_columns(columns: Mapping[str, Column]) -> Iterator[bytes]:
     import pyarrow
     import pyarrow.parquet as parquet
 
-    schema = pyarrow.schema([(name, pyarrow.array(list(column[:1])).type) for name, column in columns.items()])
+    types = [pyarrow.string() if isinstance(cells, Texts) else pyarrow.array(cells).type for cells in columns.values()]
+    schema = pyarrow.schema(zip(columns, types, strict=True))
     with parquet.ParquetWriter(file := io.BytesIO(), schema) as writer:
         for start in range(0, max(map(len, columns.values())), BATCH_ROWS):
             parts = {name: column[start : start + BATCH_ROWS] for name, column in columns.items()}
             cells = {name: list(part) if isinstance(part, Texts) else part for name, part in parts.items()}
             writer.write_table(pyarrow.table(cells, schema))
-    return file.getvalue()
+            yield file.getvalue()
+            file.truncate(file.seek(0))  # the writer counts the bytes itself
+    yield file.getvalue()
 
 
 def marked(cell: str) -> str:

@@ -33,4 +33,4 @@ register_head = HEADS.register
 
 __all__ = ["HEADS", "AdapterHead", "Head", "HeadStart", "LinearHead", "PromptHead", "register_head"]
 
-__getattr__ = on_first_use("dbpt.heads", base="AdapterHead Head HeadStart LinearHead", prompt="PromptHead")
+__getattr__, __dir__ = on_first_use("dbpt.heads", base="AdapterHead Head HeadStart LinearHead", prompt="PromptHead")

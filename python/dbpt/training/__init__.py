@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbpt.training.loop import train as train
     from dbpt.training.process_group import joined_ranks as joined_ranks
 
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     "dbpt.training", judging="Diverged EpochRecord Rows Trained", loop="train", process_group="joined_ranks"
 )
 

@@ -161,7 +161,7 @@ def test_the_association_in_the_training_images_is_told_beside_that_in_the_audit
 
 def test_a_table_needs_no_splits_and_no_training_images(tiny, settings):
     rows = [row for row in tiny.rows() if row["split"] == "test"]
-    bare = tiny.write("bare", [{name: row[name] for name in ("path", "label")} for row in rows])
+    bare = tiny.write("test-bare", [{name: row[name] for name in ("path", "label")} for row in rows])
     found = dbpt.audit(bare, **settings).figures
     assert found.data.n == 32 and found.average == "plain" and found.group_kind == "pseudo"
     with pytest.raises(InputError, match="--average adjusted"):
@@ -341,7 +341,7 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, tiny_run, settings, c
     ],
 )
 def test_bad_arguments_get_one_line(tiny, tiny_run, settings, command, tmp_path, data, given, without, words):
-    bare = tiny.write("bare", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
+    bare = tiny.write("all-bare", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
     places = {"table": tiny.table, "run": tiny_run, "folder": tmp_path, "bare": bare}
     kept = {name: value for name, value in settings.items() if f"--{name.replace('_', '-')}" not in without}
     arguments = [text.format(**places) for text in ([data] if data else []) + given]

@@ -1,6 +1,7 @@
 """The user's predictions: what is read, in which order, and the one line that every bad file gets."""
 
 import os
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,6 +89,19 @@ def test_formats_give_the_same(read, tmp_path, dataset):
     ):
         assert found.predictions.tolist() == [1, 1, 0, 0]
         np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "U3"])
+def test_a_long_array_is_read_without_an_object_for_each_row(tmp_path, dtype):
+    n = 50_000
+    (tmp_path / "long.csv").write_text("label\n" + "cat\ndog\n" * (n // 2))
+    dataset, codes = load_dataset(tmp_path / "long.csv", images=False), np.arange(n) % 2
+    np.save(tmp_path / "mine.npy", codes if dtype == "int64" else np.array(["cat", "dog"])[codes])
+    tracemalloc.start()
+    predictions = user_predictions(tmp_path / "mine.npy", dataset).predictions
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(predictions, codes) and most < 60 * n
 
 
 @pytest.mark.parametrize("cells", [("1", "1", "0", "0"), ("1.0", "1.0", "0.0", "0.0"), (" dog", "dog", "cat ", "cat")])
