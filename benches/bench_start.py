@@ -26,13 +26,7 @@ MISTAKES = (
     "compare labelled.csv --out run --embeddings missing.npy",
     "audit missing.csv",
 )
-PEERS = {
-    "import torch": "import torch",
-    "import open_clip": "import open_clip",
-    "drawing the demo, one core": "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); DRAW",
-    "drawing the demo, all cores": "DRAW",
-}
-DRAW = "import dbpt, tempfile; dbpt.write_demo('demo-waterbirds', tempfile.mkdtemp(dir='.'))"
+PEERS = ("import torch", "import open_clip")
 
 
 def cost(command: list[str], checkout: Path, folder: Path) -> tuple[float, float]:
@@ -51,7 +45,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path)
     asked = parser.parse_args()
     checkouts = {"": OWN} | ({f", {asked.against}": asked.against.resolve()} if asked.against else {})
-    commands = {name: (["-c", code.replace("DRAW", DRAW)], OWN) for name, code in PEERS.items()}
+    commands = {code: (["-c", code], OWN) for code in PEERS}
     for suffix, checkout in checkouts.items():
         commands |= {f"dbpt {line}{suffix}": (["-m", "dbpt", *line.split()], checkout) for line in MISTAKES}
         commands[f"dbpt fit demo{suffix}"] = (["-m", "dbpt", "fit", "demo", "--out", "run", "--cache", "."], checkout)

@@ -290,10 +290,10 @@ def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
 
 
 def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):
-    def drawn_by_another(name, root, *_):
+    def drawn_by_another(name, root):
         root.mkdir(parents=True)
         raise InputError("exists")
 
-    monkeypatch.setattr("dbpt.data.demo._write", drawn_by_another)
+    monkeypatch.setattr("dbpt.data.demo.write_demo", drawn_by_another)
     with pytest.raises(InputError, match="metadata.csv"):  # got past the drawing, to the reader
         dbpt.fit("demo", out=tmp_path / "run", cache=tmp_path / "cache")

@@ -1,7 +1,6 @@
 """The demo data sets: the real layouts, the promised counts, equal bytes from an equal seed, nothing half-written."""
 
 import re
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -37,18 +36,6 @@ def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
     assert images == {key: value for key, value in second.items() if key.endswith(".jpg")}
     assert not set(images.values()) & set(other_seed.values())
     assert len(set(images.values())) == len(images)
-
-
-@pytest.mark.parametrize("command", [sys.executable, "/no/such/python", "/bin/false"])
-def test_processes_draw_the_same_bytes_and_what_they_lack_is_drawn_here(tmp_path, monkeypatch, command):
-    alone, works = files_in(small("demo-waterbirds", tmp_path / "alone")), command == sys.executable
-    drawn, draw = [], layouts.draw_pictures
-    monkeypatch.setattr(layouts, "LEAST_PICTURES", 4)
-    monkeypatch.setattr(layouts, "available_cpus", lambda: 3)
-    monkeypatch.setattr(layouts, "draw_pictures", lambda *arguments: drawn.append(draw(*arguments)))
-    monkeypatch.setattr("sys.executable", command)
-    assert files_in(small("demo-waterbirds", tmp_path / "together")) == alone
-    assert len(drawn) == (0 if works else 3)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +102,7 @@ def test_failing_midway_leaves_nothing(tmp_path, monkeypatch) -> None:
 
 
 def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.data.demo._write", lambda *_: None)
+    monkeypatch.setattr("dbpt.data.demo.write_demo", lambda name, root: None)
     demo = FitConfig(data="demo", cache=str(tmp_path))
     config = resolve_demo(demo)
     assert config.data == "waterbirds"

@@ -1,7 +1,7 @@
 """From settings to data and known attributes: tables and folders, objects in memory, a run's data, and demos."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt import clip, training
 from dbpt.data import (
     DATASETS,
     Dataset,
@@ -159,7 +158,7 @@ def _refuse_classes(dataset: Dataset) -> None:
 def config_for(data: DataLike, settings: Mapping[str, Any]) -> FitConfig:
     """Return the settings for `unchecked_dataset`; a demo is drawn."""
     config = make_config(settings)
-    return config if is_in_memory(data) else resolve_demo(with_data(config, data), meanwhile=lambda: None)
+    return config if is_in_memory(data) else resolve_demo(with_data(config, data))
 
 
 def unchecked_dataset(data: DataLike, config: FitConfig) -> Dataset:
@@ -308,18 +307,13 @@ def names_own_data(data: DataLike, config: FitConfig) -> bool:
     return isinstance(data, str | os.PathLike) and os.fspath(data) == config.data
 
 
-def _import_torch() -> None:
-    """Import what computes, which takes as long as drawing."""
-    _ = clip.load_backbone, training.train
-
-
-def resolve_demo(config: FitConfig, *, meanwhile: Callable[[], object] = _import_torch) -> FitConfig:
+def resolve_demo(config: FitConfig) -> FitConfig:
     """Draw the demo that ``config.data`` names into the cache, and name its files and the small CLIP instead.
 
-    Other settings are returned unchanged, and a named model is kept. While other processes draw, ``meanwhile`` is run.
-    Raises `InputError` for an unknown demo, or one with a ``root``.
+    Other settings are returned unchanged, and a named model is kept. Raises `InputError` for an
+    unknown demo, or one with a ``root``.
     """
-    demo = draw_into_cache(config.data, config.root, config.cache_dir, meanwhile)
+    demo = draw_into_cache(config.data, config.root, config.cache_dir)
     if demo is None:
         return config
     config = replace(config, data=demo[0], root=str(demo[1]))

@@ -4,14 +4,9 @@ Nothing here imports torch, and code outside this folder treats a demo like any 
 """
 
 import csv
-import io
-import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from dbpt._core import __version__
-from dbpt.arguments import available_cpus
 from dbpt.data.demo.drawings import Face, draw_bird, draw_face, draw_pet, sample_face
 from dbpt.data.layouts.celeba import CLAUSES
 from dbpt.data.layouts.metashift import FOLDER as METASHIFT
@@ -94,64 +88,12 @@ class Layout:
     write_tables: Callable[[Path, Path, Sequence[Drawing], int], None]
 
 
-def draw_pictures(name: str, folder: Path, rows: Iterable[Drawing], seed: int, drawn: Callable[[], object]) -> None:
-    """Draw the pictures of ``rows`` into ``folder``, and call ``drawn`` after each."""
-    made = set[Path]()
+def draw_pictures(name: str, folder: Path, rows: Iterable[Drawing], seed: int) -> None:
+    """Draw the pictures of ``rows`` into ``folder``."""
     for row in rows:
-        path, encoded = folder / LAYOUTS[name].path(row), io.BytesIO()
-        if path.parent not in made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.add(path.parent)
-        LAYOUTS[name].draw(generator(name, seed, row.index), row).save(encoded, "JPEG", quality=QUALITY)
-        path.write_bytes(encoded.getvalue())  # with fewer calls of the system than Pillow needs
-        drawn()
-
-
-MOST_PROCESSES = 8
-LEAST_PICTURES = 200
-"""So many pictures are worth a process, which takes a third of a second to start."""
-DRAW_PART = "import sys; sys.path[:] = sys.argv[1].splitlines(); import dbpt.data.demo as d; d.draw_part(sys.argv[2])"
-
-
-def draw_part(described: str) -> None:
-    """Draw a part of the pictures, in a process of its own, with a line of output for each.
-
-    Args:
-        described: JSON: the name of the demo, the folder, the seed, the sizes of the splits, the number of the first
-            picture, and the step to the next.
-    """
-    name, folder, seed, sizes, first, step = json.loads(described)
-    draw_pictures(name, Path(folder), plan_rows(name, seed, sizes)[first::step], seed, lambda: print(flush=True))
-
-
-def _draw_on_all_cores(
-    name: str, folder: Path, seed: int, sizes: tuple[int, int, int], meanwhile: Callable[[], object]
-) -> None:
-    """Draw all pictures, and run ``meanwhile`` at the same time.
-
-    They are drawn by commands and not by `multiprocessing`, which would run the user's script again in each process.
-    What a process didn't draw, for whatever reason, is drawn here: then an error is raised here, too.
-    """
-    rows = plan_rows(name, seed, sizes)
-    step = max(1, min(available_cpus(), MOST_PROCESSES, len(rows) // LEAST_PICTURES))
-    command, parts = [sys.executable, "-c", DRAW_PART, "\n".join(sys.path)], list[subprocess.Popen[bytes]]()
-    try:
-        with suppress(OSError):  # there may be no such command, where Python is embedded
-            for first in range(step if step > 1 else 0):
-                described = json.dumps([name, str(folder), seed, sizes, first, step])
-                parts.append(subprocess.Popen([*command, described], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
-        meanwhile()
-        with progress_bar(f"drawing {name}", "img", total=len(rows)) as bar:
-            for part in parts:
-                for _ in part.stdout or ():
-                    bar.update()
-            for first in range(step):
-                if first >= len(parts) or parts[first].wait():
-                    draw_pictures(name, folder, rows[first::step], seed, bar.update)
-    finally:
-        for part in parts:
-            part.kill()
-            part.communicate()
+        path = folder / LAYOUTS[name].path(row)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        LAYOUTS[name].draw(generator(name, seed, row.index), row).save(path, quality=QUALITY)
 
 
 def _bird_path(row: Drawing) -> str:
@@ -264,13 +206,10 @@ def write_demo(name: str, directory: str | Path, *, seed: int = 0) -> Path:
     return _write(name, Path(directory), seed, SPLIT_SIZES)
 
 
-def draw_into_cache(
-    data: str, root: "str | Path | None", cache: Path, meanwhile: Callable[[], object] = lambda: None
-) -> tuple[str, Path] | None:
+def draw_into_cache(data: str, root: "str | Path | None", cache: Path) -> tuple[str, Path] | None:
     """Draw the demo that ``data`` names into ``cache``, unless it is there, and return its layout and its folder.
 
-    While other processes draw, ``meanwhile`` is run. Returns None if ``data`` names no demo. Raises `InputError` for an
-    unknown demo, or one with a ``root``.
+    Returns None if ``data`` names no demo. Raises `InputError` for an unknown demo, or one with a ``root``.
     """
     misspelt = data.startswith("demo-") and not Path(data).suffix and not os.path.exists(data)  # noqa: PTH110 (long names)
     if data not in ("demo", *DEMO_NAMES) and not misspelt:  # a table or a folder may be called demo-x
@@ -283,20 +222,14 @@ def draw_into_cache(
         if name in DEMO_NAMES:
             logger.info(f"drawing {name} into {folder}")
         try:
-            _write(name, folder, 0, SPLIT_SIZES, meanwhile)
+            write_demo(name, folder)
         except InputError:
             if not folder.exists():  # another run may have drawn it meanwhile
                 raise
     return name.removeprefix("demo-"), folder
 
 
-def _write(
-    name: str,
-    final: Path,
-    seed: int,
-    sizes: tuple[int, int, int],
-    meanwhile: Callable[[], object] = lambda: None,
-) -> Path:
+def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Path:
     if name not in LAYOUTS:
         hint = nearest(name, list(DEMO_NAMES)) or f" (valid: {', '.join(DEMO_NAMES)})"
         raise InputError(f"demo name: unknown value {name!r}{hint}")
@@ -305,9 +238,10 @@ def _write(
     _check_folder(final)
     final = final.absolute()
     with system_errors(f"{final}: cannot write the demo data set"), whole_folder(final) as folder:
+        rows = plan_rows(name, seed, sizes)
         (folder / NOT_PUBLISHED).write_text(f"Drawn by `dbpt demo {name}`, in the layout of the published data.\n")
-        _draw_on_all_cores(name, folder, seed, sizes, meanwhile)
-        LAYOUTS[name].write_tables(folder, final, plan_rows(name, seed, sizes), seed)
+        draw_pictures(name, folder, progress_bar(f"drawing {name}", "img", rows), seed)
+        LAYOUTS[name].write_tables(folder, final, rows, seed)
         if os.path.lexists(final):
             final.rmdir()
     return final
