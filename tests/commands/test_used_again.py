@@ -27,7 +27,10 @@ def damage_status(run):
         (lambda run: (run / "run.json").write_text('{"schema_version": 0}'), "run.json: not of schema version 1"),
         (lambda run: (run / "run.json").write_text('{"schema_version": 9}'), "run.json: written by a newer dbpt"),
         (lambda run: (run / "classifier.safetensors").unlink(), "cannot read the classifier: No such file"),
-        (lambda run: (run / "prompt.safetensors").rename(run / "classifier.safetensors"), "not a readable classifier"),
+        (
+            lambda run: (run / "prompt.safetensors").rename(run / "classifier.safetensors"),
+            "has no 'weights'; fit again",
+        ),
     ],
 )
 def test_damaged_or_unfinished_runs_are_refused_in_one_line(tiny, copied, refusal, damage, message):

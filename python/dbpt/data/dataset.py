@@ -185,7 +185,14 @@ class Dataset:
         )
 
     def paths_of(self, rows: NDArray[np.int64] | slice) -> Texts:
-        """Return the paths of some rows (n,), in this order."""
+        """Return the paths of some rows.
+
+        Args:
+            rows: (n,) int64 row numbers, or a slice.
+
+        Returns:
+            n paths, in this order.
+        """
         return Texts.of(self.paths).take(rows)
 
     def without_attributes(self) -> "Dataset":

@@ -119,7 +119,18 @@ class Classifier(ModelHubMixin):
 
     @classmethod
     def of(cls, stored: StoredClassifier, device: str) -> "Classifier":
-        """Return a stored classifier with its backbone on a torch device, or with ``auto`` on a GPU if there is one."""
+        """Load the backbone of a stored classifier.
+
+        Args:
+            stored: what its folder holds.
+            device: a torch device, or ``auto``: a GPU if there is one.
+
+        Returns:
+            The classifier.
+
+        Raises:
+            InputError: if the backbone is gone or changed.
+        """
         check_published(stored.spec, stored.file)
         backbone = load_backbone_from_spec(stored.spec, device=device, weights=stored.weights)
         return cls(backbone, head_of(stored), stored.words, stored.config, stored.probe, stored.card)
