@@ -81,8 +81,9 @@ class StoredFeatures:
     @cached_property
     def digest(self) -> str:
         """What identifies the features: a hash of them, or of those that they were taken from and of the rows."""
-        known = self._digest
-        return digest_of(self) if known is None else known if isinstance(known, str) else known()
+        if self._digest is None:
+            return digest_of(self)
+        return self._digest if isinstance(self._digest, str) else self._digest()
 
     @property
     def is_in_memory(self) -> bool:
@@ -146,13 +147,13 @@ class Fetched:
         """Write the features (n, D); those without a row are 0."""
         ordered = out if self.order is None else np.empty_like(out)
         ordered[: self.pieces[0][0].start if self.pieces else len(out)] = 0
-        for place, raw in self.pieces:
+        for part, raw in self.pieces:
             if raw.dtype == out.dtype:
-                ordered[place] = raw
+                ordered[part] = raw
             else:
                 import torch  # converts float16 ten times as fast as NumPy
 
-                torch.from_numpy(ordered[place]).copy_(torch.from_numpy(raw))  # a float64 may become infinite
+                torch.from_numpy(ordered[part]).copy_(torch.from_numpy(raw))  # a float64 may become infinite
         if self.order is not None:
             out[self.order] = ordered
         if self.lengths is not None:
@@ -174,10 +175,10 @@ def check_whole(rows: int, width: int, purpose: str) -> None:
 
 def digest_of(features: StoredFeatures) -> str:
     """Return a hash of the features, whatever they were taken from."""
-    found = hashlib.sha256(str(features.shape).encode())
+    digest = hashlib.sha256(str(features.shape).encode())
     for _, block in read_blocks(features):
-        found.update(block.data)
-    return found.hexdigest()
+        digest.update(block.data)
+    return digest.hexdigest()
 
 
 def stored(features: Features) -> StoredFeatures:
