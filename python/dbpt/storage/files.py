@@ -219,22 +219,16 @@ def write_tensors(
     path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None, *, version: int
 ) -> None:
     """Write arrays as safetensors, atomically. The same arrays and metadata give the same bytes."""
-    # safetensors' own function copies all data; as there, wide numbers are first, so that all are aligned.
-    arrays = {
-        name: np.asarray(tensors[name], order="C")
-        for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    }
-    entries = {"schema_version": str(version), **(metadata or {})}
-    header, end = dict[str, Any](__metadata__=entries), 0
-    for name, array in arrays.items():
-        kind = "BOOL" if array.dtype == bool else f"{array.dtype.kind.upper()}{8 * array.itemsize}"
-        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": (end, end := end + array.nbytes)}
-    data: list[bytes | memoryview] = [array.reshape(-1).view(np.uint8).data for array in arrays.values()]
-    entries[DIGEST] = _digest(header, *data)
+    from safetensors.numpy import save  # only here, as samplers need NumPy alone
+
+    header, data = _split(save({name: np.asarray(array, order="C") for name, array in tensors.items()}))
+    entries = header["__metadata__"] = {"schema_version": str(version), **(metadata or {})}
+    entries[DIGEST] = _digest(header, data)
     text = _canonical(header)
     # safetensors aligns the data to 8 bytes, by blanks at the end of the header.
     text += b" " * (-len(text) % 8)
-    write_atomically(path, [len(text).to_bytes(8, "little"), text, *data])
+    parts: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text, data]
+    write_atomically(path, parts)
 
 
 def read_tensors(
@@ -284,10 +278,9 @@ def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
     return json.loads(content[8:end]), memoryview(content)[end:]
 
 
-def _digest(header: Mapping[str, Any], *data: bytes | memoryview) -> str:
+def _digest(header: Mapping[str, Any], data: memoryview) -> str:
     digest = hashlib.sha256(_canonical(header))
-    for part in data:
-        digest.update(part)
+    digest.update(data)
     return digest.hexdigest()
 
 
