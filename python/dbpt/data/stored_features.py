@@ -19,7 +19,7 @@ BLOCK_ROWS = 4_096
 KEPT_BYTES = 1 << 27
 """Features that are smaller as float32 are held in memory."""
 MOST_BYTES = 1 << 32
-"""What needs all features at once refuses more than this."""
+"""The most that `StoredFeatures.whole` takes into memory."""
 
 
 class StoredFeatures:
@@ -80,14 +80,14 @@ class StoredFeatures:
 
     @cached_property
     def digest(self) -> str:
-        """What identifies the features: a hash of them, or of those that they were taken from and of the rows."""
+        """The identity of the features: a hash of them, or of those that they were taken from and of the rows."""
         if self._digest is None:
             return digest_of(self)
         return self._digest if isinstance(self._digest, str) else self._digest()
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether no file is read."""
+        """True if no file is read."""
         return all(isinstance(part, RowsInMemory) for part in self._parts)
 
     def kept(self) -> "StoredFeatures":

@@ -159,7 +159,7 @@ class Objective(Registered):
 
     @property
     def depends_on_losses(self) -> bool:
-        """Whether the weights of a step may depend on its losses: if `loss` or `observe` is the objective's own.
+        """True if the weights of a step may depend on its losses: if `loss` or `observe` is the objective's own.
 
         A large batch is then read twice. The gradient of its `loss` is that by ``per_sample_loss`` alone.
         """

@@ -27,7 +27,7 @@ class Batch:
 
     @property
     def is_large(self) -> bool:
-        """Whether it is divided into blocks."""
+        """True if it is divided into blocks."""
         return len(self) > LARGE_BATCH
 
     @property
