@@ -53,6 +53,15 @@ def test_a_training_in_blocks_is_that_at_once(choice, monkeypatch):
             assert (own or []) == pytest.approx(others or [], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["erm", "dbpt", "groupdro"])
+def test_no_step_sees_more_rows_at_once_than_a_block(name, in_blocks):
+    head, sizes = head_for(name), []
+    head.register_forward_pre_hook(lambda _, inputs: sizes.append((torch.is_grad_enabled(), len(inputs[0]))))
+    train(head, build(name), TRAIN, VAL, replace(WHOLE, epochs=1))
+    with_gradient = [size for is_training, size in sizes if is_training]
+    assert sum(with_gradient) == 90 and max(with_gradient) == 7
+
+
 def test_twice_the_same_bits(in_blocks):
     first, second = (run(WHOLE, objective="dbpt").head_state for _ in range(2))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
