@@ -29,9 +29,6 @@ class DeviceFeatures:
             for block, read in read_blocks(features):
                 self._resident[block] = torch.from_numpy(read).to(device)
 
-    def __len__(self) -> int:
-        return len(self._features)
-
     def __getitem__(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return the features of ``rows`` (n,), which all go to memory."""
         if self._resident is not None:
