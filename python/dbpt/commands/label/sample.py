@@ -23,6 +23,7 @@ from dbpt.groups.ids import permutation
 from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
+from dbpt.runs.output_folder import path_from
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, classifier_of, read_classifier
 from dbpt.storage.files import check_can_create, check_version, is_missing, read_tensors, write_atomically, write_json
@@ -145,6 +146,8 @@ def read_design(folder: Path) -> Design:
     columns = read_columns(rows, ("path", "stratum")).values
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
         raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {DRAW_AGAIN}")
+    if isinstance(value.get("run"), str):
+        value["run"] = os.path.normpath(folder / value["run"])
     value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
     design = typed(value, Design, path, DRAW_AGAIN)
     if design.sample != sample:
@@ -279,7 +282,7 @@ def draw_label_sample(
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
     paths = labelled.paths.take(rows)
-    whole, rows_of_paths = load_rows(stored.config, stored.words, paths, data, root)
+    whole, rows_of_paths = load_rows(run, stored.config, stored.words, paths, data, root)
     dataset = whole.take(rows_of_paths).without_truth()
     right = _right(classifier_of(stored, device), dataset, cache)
     pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
@@ -353,6 +356,8 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
 
 def _write(folder: Path, design: Design, root: Path) -> None:
     page = label_page(design, root)
+    if not os.path.isabs(design.run):  # noqa: PTH117 (so that it is found from every working directory)
+        design = replace(design, run=path_from(folder, design.run))
     try:
         with whole_folder(folder.absolute()) as partial:
             write_design(partial, design)
