@@ -16,7 +16,6 @@ from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.writing import write_table
 from dbpt.evaluation import GroupMetrics, gap_interval
-from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
 from dbpt.evaluation.audit_verdict import association, audited_factors, verdict_of_factors
 from dbpt.evaluation.of_study import metrics_of
@@ -27,9 +26,10 @@ from dbpt.guesses.grouping import Grouping
 from dbpt.report.audit_sentences import with_sentences
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import advice_of
-from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
+from dbpt.report.pictures import contact_sheets, group_examples
 from dbpt.report.tables import confusion_counts, csv_of_lines
 from dbpt.report.text import setting_texts
+from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -107,7 +107,7 @@ def audit(
         if out is not None:
             result = replace(result, folder=Path(out))
             charts = audit_figures(result.figures)
-            page = _page(subject, result.figures, study, charts)
+            page = _page(subject, result.figures, study, charts, Path(out))
             _write(Path(out), result, page, charts, subject.config, overwrite=overwrite)
     log_warnings(result.warnings, subject.logged)
     return result
@@ -222,37 +222,28 @@ def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None)
     return gap_interval(correct, counts, counts, rest=(round(metrics.average * metrics.n) - sum(correct), rest))
 
 
-def _page(subject: Subject, figures: AuditFigures, study: Study, charts: Mapping[str, Chart | None]) -> str:
-    """Return the HTML page, with contact sheets and the surest mistakes in a group if there are images."""
-    dataset, rows, predictions, pseudo = subject.dataset, subject.audited, subject.predictions, study.pseudo
+def _page(
+    subject: Subject, figures: AuditFigures, study: Study, charts: Mapping[str, Chart | None], folder: Path
+) -> str:
+    """Return the HTML page for the ``folder``, with contact sheets and the images of each group if there are images."""
+    dataset, rows, pseudo = subject.dataset, subject.audited, study.pseudo
     if not subject.config.opens_images:
         return render_audit(figures, None, charts=charts)
     assert pseudo.confidence is not None
-    guessed, paths, seed = study.grouping("pseudo"), dataset.paths_of(rows), subject.config.seed
+    guessed, images = study.grouping("pseudo"), ImageFiles(dataset.paths_of(rows), dataset.root, folder)
+    seed = subject.config.seed
     of: dict[str, Any] = {"group_names": guessed.pairs, "seed": seed, "is_known": guessed.provenance in BY_VALUES}
-    sheets = contact_sheets(paths, dataset.root, guessed.groups[rows], pseudo.confidence[rows], **of)
-    groups, names = study.reported.groups[rows], study.reported.pairs
+    sheets = contact_sheets(images, guessed.groups[rows], pseudo.confidence[rows], **of)
     examples = group_examples(
-        paths,
-        dataset.root,
-        groups,
-        [predictions.predictions],
-        group_names=names,
+        images,
+        study.reported.groups[rows],
+        [subject.predictions.predictions],
+        group_names=study.reported.pairs,
         classes=dataset.class_names,
+        p_true=subject.p_true,
         seed=seed,
-        first=[group.index for group in worst_first(figures.groups)],
     )
-    mistakes = None
-    if shown := figures.named_group or figures.worst_group:
-        members, label = np.flatnonzero(groups == shown.index), dataset.class_names.index(shown.class_name)
-        mistakes = surest_mistakes(
-            paths.take(members),
-            dataset.root,
-            names[shown.index],
-            [dataset.class_names[y] for y in predictions.predictions[members]],
-            None if predictions.probabilities is None else predictions.probabilities[members, label],
-        )
-    return render_audit(figures, sheets, mistakes, examples, charts)
+    return render_audit(figures, sheets, examples, charts)
 
 
 def _write(
