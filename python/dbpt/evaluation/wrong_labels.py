@@ -54,7 +54,10 @@ def label_quality(labels: ArrayLike, attributes: ArrayLike, *probabilities: Arra
     Args:
         labels: (n,) the given classes, 0 to C - 1.
         attributes: (n,) integers, -1 where unknown.
-        *probabilities: (n, C) each, such as those of a classifier and of zero-shot CLIP.
+        probabilities: (n, C) each, such as those of a classifier and of zero-shot CLIP.
+
+    Returns:
+        The quality of each label, and the class that each image looks like.
 
     Raises:
         InputError: for arrays of other shapes, labels out of range, and probabilities that aren't finite numbers.
