@@ -67,7 +67,7 @@ def test_usage_errors_are_one_line(refusal, tmp_path, monkeypatch, arguments, me
 
 
 def test_the_help_is_silent_on_what_the_plan_says(command):
-    _, printed, _ = command("compare", "--help")
+    _, printed, _ = command("compare", "--help-all")
     assert "--group-source" not in printed and "--objective" not in printed
     assert all(f"--{name}" in printed for name in ("methods", "heads", "seeds", "jobs", "epochs", "model-selection"))
 

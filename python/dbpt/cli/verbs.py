@@ -31,7 +31,7 @@ FIT_EXAMPLES = """
 """
 
 
-@shared.settings_command("out", "classes", "attributes", "root", "resume", examples=FIT_EXAMPLES)
+@shared.settings_command(examples=FIT_EXAMPLES)
 @shared.data_argument(required=False)
 @shared.path_option("--out", required=True, help="run folder, created by this command")
 @shared.config_option
@@ -96,7 +96,7 @@ def _varied(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     return varied or None
 
 
-@shared.settings_command("out", "methods", "resample", "classes", "attributes", examples=COMPARE_EXAMPLES)
+@shared.settings_command(examples=COMPARE_EXAMPLES)
 @shared.data_argument(required=False)
 @shared.path_option("--out", required=True, help="folder, created by this command")
 @click.option(
@@ -190,7 +190,7 @@ SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", 
 OF_RUN = ("columns", "embeddings", "cache", "average")
 
 
-@shared.settings_command("as_json", "root", "columns", "weights", "device", examples=EVALUATE_EXAMPLES)
+@shared.settings_command(examples=EVALUATE_EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @shared.data_argument(required=False)
 @shared.weights_option
@@ -307,7 +307,7 @@ GUESS_EXAMPLES = """
 """
 
 
-@shared.settings_command("out", "attributes", "classes", "root", "overwrite", examples=GUESS_EXAMPLES)
+@shared.settings_command(examples=GUESS_EXAMPLES)
 @shared.path_option(
     "--out", help="CSV file with path, label, split, pseudo_attribute, confidence, doubts and group of each image"
 )
