@@ -5,6 +5,7 @@ as the default backbone.
 """
 
 import csv
+import inspect
 import json
 import os
 import re
@@ -125,6 +126,8 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     assert namespace["result"].to_dict()["rows"][0]["test"]["n"] == namespace["run"].to_dict()["rows"][0]["test"]["n"]
     assert namespace["prediction"].prediction in ("animal", "thing")
     assert dbpt.load(namespace["linear"].folder).words.attributes["drawing"] == ("sketch", "cartoon")
+    exec(inspect.cleandoc(inspect.getdoc(dbpt.fit).partition("\n\nExample::")[2]), {"dbpt": dbpt})
+    assert capsys.readouterr().out.endswith(("\nanimal\n", "\nthing\n"))
 
 
 def check_demo_output(page: str, printed: str) -> str:
@@ -147,7 +150,7 @@ def check_files(folder: Path, page: str, heading: str, end: str = "\n\n") -> Non
 
 def test_the_guide_names_every_objective():
     table = read("docs/how_to/fit.md").partition("| `--objective` |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(OBJECTIVES)
+    assert re.findall(r"^\| \**`([\w-]+)`\** \|", table, re.MULTILINE) == list(OBJECTIVES)
 
 
 def test_the_audit_page_runs_as_it_stands(workplace, capsys):

@@ -85,7 +85,7 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
     ((_, points),) = blocks(PAGE, "toml")
     install(site, tomllib.loads(points)["project"]["entry-points"], code)
     _, shown, _ = command("fit", "--help")
-    assert "|erm|worst-in-batch]" in "".join(shown.split())
+    assert "|contrastive-adapter|worst-in-batch]" in "".join(shown.split())
     assert "Data sets known by name:\n  demo, waterbirds, celeba, metashift, shapes\n" in shown
     assert "[prompt|linear|adapter|low-rank] ..." in command("compare", "--help")[1]
     assert ("low-rank" in HEADS, "dbpt_shapes" in sys.modules) == (True, False)

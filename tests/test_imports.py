@@ -38,7 +38,7 @@ def quietly(*commands: str) -> str:
         "import dbpt.commands.compare.plan as p; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)",
         "from dbpt import clip, heads; assert {'Backbone', 'PromptHead', 'HEADS'} <= {*dir(clip), *dir(heads)}",
         "import dbpt, dbpt.report.tables; dbpt.judge_labels; dbpt.draw_label_sample",
-        quietly("--help", "fit --help", "label --help"),
+        quietly("--help", "fit --help-all", "label --help"),
         quietly("fit demo --out never --epoch 3", "demo demo-nothing never", "--version"),
         quietly("audit demo --factors style", "fit demo --out never --factors style"),
     ],

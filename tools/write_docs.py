@@ -25,6 +25,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import CHOICES, combinations, why_refused
 from dbpt.settings.config import PATHS, RECIPES, FitConfig
+from dbpt.settings.fields import main_first
 from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, SECTIONS
 from dbpt.storage.typed_json import read_json, typed
 
@@ -41,7 +42,8 @@ SETTINGS = """# Settings
 Every setting of a run. A setting has the same name everywhere: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, and
 `lr = 0.1` in a TOML file for `--config`. Options on the command line override the file. Lists are several arguments
 (`--attributes land water`), or an array in TOML; in Python words and columns may be dicts. `--recipe coop` sets several
-at once. [Training defaults](../explanation/defaults.md) says how the defaults were chosen.
+at once. The settings in **bold** are the main ones, which `dbpt fit --help` shows; `dbpt fit --help-all` shows all.
+[Training defaults](../explanation/defaults.md) says how the defaults were chosen.
 """
 TABLE = "\n| setting | type | default | meaning |\n|---|---|---|---|\n"
 
@@ -84,22 +86,16 @@ def settings_page() -> str:
     """Return the text of docs/reference/settings.md."""
     text = SETTINGS
     for section in SECTIONS:
-        text += f"\n## {section.title.capitalize()}\n{TABLE}" + "".join(map(_settings_row, fields(section)))
+        text += f"\n## {section.title.capitalize()}\n{TABLE}" + "".join(map(_settings_row, main_first(fields(section))))
     return text
 
 
 def keywords_module() -> str:
     """Return the text of python/dbpt/settings/keywords.py."""
-    text = f"{KEYWORDS}    recipe: {_literal(RECIPES)}\n"
-    for section in SECTIONS:
-        for setting in fields(section):
-            if setting.name != "data" and setting.name not in BY_THE_PLAN:
-                text += f"    {setting.name}: {_accepted_type(setting)}\n"
-    text += KEYWORDS_OF_FIT
-    for setting in fields(FitConfig):
-        if setting.name in BY_THE_PLAN:
-            text += f"    {setting.name}: {_accepted_type(setting)}\n"
-    return text
+    settings = [setting for setting in main_first(fields(FitConfig)) if setting.name != "data"]
+    lines = {setting.name: f"    {setting.name}: {_accepted_type(setting)}\n" for setting in settings}
+    own = "".join(lines.pop(setting.name) for setting in settings if setting.name in BY_THE_PLAN)
+    return f"{KEYWORDS}    recipe: {_literal(RECIPES)}\n{''.join(lines.values())}{KEYWORDS_OF_FIT}{own}"
 
 
 def _accepted_type(setting: Field[Any]) -> str:
@@ -130,7 +126,8 @@ def _settings_row(setting: Field[Any]) -> str:
     if choices := setting.metadata.get("choices"):
         meaning.append(", ".join(f"`{choice}`" for choice in choices))
     meaning += [words.format(setting.metadata[key]) for key, words in LIMITS.items() if key in setting.metadata]
-    return f"| `{setting.name}` | {kind} | {default} | {'; '.join(meaning).replace('|', chr(92) + '|')} |\n"
+    name = f"**`{setting.name}`**" if setting.metadata["main"] else f"`{setting.name}`"
+    return f"| {name} | {kind} | {default} | {'; '.join(meaning).replace('|', chr(92) + '|')} |\n"
 
 
 def combinations_table() -> str:

@@ -275,9 +275,45 @@ def test_the_verdict_of_a_comparison_is_that_of_a_run():
     assert said_of(compared("dbpt", (), ())).startswith("No group could be evaluated, so there is no worst-group")
 
 
-def test_a_better_row_is_named():
-    assert said_below(comparison())[-1] == (
-        "The highest worst-group accuracy of all rows is 83.0 %, of JTT; the best of several rows is partly best by "
-        "chance."
+OWN, BALANCED = compared("mine", (0.81, 0.83), (0.9, 0.9, 0.82, 0.9)), compared("balanced", (0.8, 0.8), (0.9,) * 4)
+
+
+@pytest.mark.parametrize(
+    ("leaders", "kind", "headline", "below"),
+    [
+        ([3], "improved", "JTT has the highest worst-group accuracy, 83.0 %; every other row is clearly lower.", ""),
+        ([3, 2], "improved", "JTT has the highest worst-group accuracy, 83.0 %, but the seeds and the images can’t "
+         "tell dbpt from it.", "The simplest of these 2 rows is dbpt, with 81.0 %."),
+        ([3, 2, 5, 4], "improved", "can’t tell dbpt, balanced and mine from it.",
+         "The simplest of these 4 rows is balanced, with 80.0 %."),
+        ([4, 2, 1], "unchanged", "mine has the highest worst-group accuracy, 82.0 %, but the seeds and the images "
+         "can’t tell dbpt and ERM from it.", "The simplest of these 3 rows is ERM, with 50.0 %."),
+        ([2, 3, 0], "improved", "can’t tell JTT and zero-shot from it.",
+         "The simplest of these 3 rows is zero-shot, with 48.0 %."),
+        ([5, 3], "unchanged", "balanced has the highest", "It is also the simplest of these 2 rows."),
+    ],
+)  # fmt: skip
+def test_the_best_row_leads_and_those_that_cannot_be_told_from_it_are_named(leaders, kind, headline, below):
+    """Whichever it is: no row is preferred for its name, and of equals the simplest is recommended."""
+    jtt = replace(JTT, repeats=[replace(repeat, epochs=12) for repeat in JTT.repeats])  # its first stage
+    rows = [ZERO_SHOT, ERM, DBPT, jtt, replace(OWN, objective="groupdro", difference=difference(0.32, CLEAR)), BALANCED]
+    metrics = comparison(rows, leaders=leaders)
+    found = outcome_of(Summary(metrics))
+    assert (found.kind, headline in unwrapped(found.sentence)) == (kind, True)
+    said = said_below(metrics)
+    assert said[0].startswith(below or "Rows") and "for all 5 other rows at once" in said[0]
+    assert ("maybe by chance" in said[2]) == (kind == "unchanged") != ("rose from" in said[2])
+
+
+def test_a_best_row_that_is_an_oracle_or_one_of_several_settings_is_said_to_be_so():
+    oracle = replace(DBPT, group_source="true")
+    assert "dbpt is an oracle" in said_below(comparison([ERM, oracle], leaders=[1]))[0]
+    varied = [replace(DBPT, varied={"eta": eta}) for eta in (1, 2)]
+    assert "the best on validation counts" in said_below(comparison([ERM, *varied], leaders=[1]))[0]
+    one = comparison([ERM, DBPT], leaders=[1], seeds=[0])
+    assert "over the images must exclude 0, for all 1 other row at once" in said_below(one)[0]
+    doubted = comparison([ERM, DBPT], leaders=[1, 0], group_kind="pseudo", guesses=GUESSES)
+    assert said_below(doubted)[0].startswith(
+        "dbpt has the highest worst-group accuracy over pseudo groups, 81.0 %, but"
     )
-    assert "highest" not in said_below(comparison(ROWS[:3]))[-1]
+    assert "reduces" not in "".join(said_below(doubted))

@@ -233,13 +233,14 @@ def test_the_page_says_everything_in_order():
     failed = [FailedTraining(method="jtt", head="prompt", seed=7, draw=None, reason="the loss is nan")]
     changes = {"failed": failed, "left_out": ["no dfr"], "warnings": ["the moon was full"]}
     made_by = MadeBy("dbpt compare X", [("land", ["forest", "field"])], ([], []), {"eta": "1.0"})
-    page = Page(page_of(comparison(**changes), made_by=made_by))
+    page = Page(page_of(comparison(leaders=[3, 2], **changes), made_by=made_by))
     words, places = page.words, []
     for text in (
         "birds · comparison of 4 rows",
-        "Bias reduced Of the class “waterbird”",
+        "Several rows tie JTT has the highest worst-group accuracy",
+        "It is also the simplest of these 2 rows.",
+        "Of the class “waterbird”",
         "Worst-group accuracy rose from 50.0 %",
-        "The highest worst-group accuracy",
         "birds: test split, 160 images · groups: true attributes; figures in per cent, mean ± standard deviation",
         "Doubts about the guesses",
         "Failed trainings: 1. The figures are over the others; dbpt compare --resume --out X tries them again.",

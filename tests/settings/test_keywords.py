@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -50,6 +51,19 @@ def test_a_signature_shows_every_setting_with_its_default(function):
     assert NAMES - set(shown) == (set(BY_THE_PLAN) if function is dbpt.compare else set())
     assert (shown["lr"].default, shown["epochs"].default, shown["recipe"].default) == (None, 200, "default")
     assert shown["epochs"].annotation == "int"
+
+
+@pytest.mark.parametrize(("verb", "function"), [("fit", dbpt.fit), ("compare", dbpt.compare), ("audit", dbpt.audit)])
+def test_the_main_settings_come_first_in_the_order_of_help_which_shows_no_others(command, verb, function):
+    main = [setting.name for setting in fields(FitConfig) if setting.metadata["main"]]
+    _, short, _ = command(verb, "--help")
+    _, whole, _ = command(verb, "--help-all")
+    shown, every = (re.findall(r"^  (?:-\w, )?--([a-z-]+)", text, re.M) for text in (short, whole))
+    assert set(shown) < set(every) and len(shown) <= 28
+    settings = [name for each in shown if (name := each.replace("-", "_")) in NAMES - {"recipe"}]
+    assert settings == [name for name in inspect.signature(function).parameters if name in settings]
+    assert settings == [name for name in main if name in settings]
+    assert {f"--{name}" for name in ("eta", "afr-gamma", "celeba-target")}.isdisjoint(short.split())
 
 
 @pytest.mark.full

@@ -8,7 +8,7 @@ from made_up_results import worded
 
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.audit import AuditedData, AuditFigures, NextStep, Verdict
+from dbpt.evaluation.audit import AuditedData, AuditFigures, NextStep, Suspicious, Verdict
 from dbpt.evaluation.results import BackboneSummary
 from dbpt.report.pictures import contact_sheets, group_examples
 from dbpt.report.thumbnails import ImageFiles
@@ -53,6 +53,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     )
     values["backbone"] = BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512, image_precision="bf16")
     values["verdict"] = Verdict(kind="bias", sentence="the classifier fails for cats at night", group=1)
+    values["suspicious"] = Suspicious(wrong_labels=0, rare_cases=0, hard_cases=0)
     values["next_step"] = NextStep("train", "Train another:", [f"dbpt fit {OPTIONS} runs/pets"])
     values["confusion"] = {
         name: {other: int(n) for other, n in zip(classes, taken, strict=True) if n}

@@ -28,7 +28,8 @@ AUDIT_EXAMPLES = """
 """
 
 
-@shared.settings_command("out", "attributes", "classes", "predictions", "split", "root", examples=AUDIT_EXAMPLES)
+@shared.settings_command(examples=AUDIT_EXAMPLES)
+@shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
 @click.option("--min-worst-group", type=float, help="gate: the least worst-group accuracy, such as 0.7")
 @click.option("--max-gap", type=float, help="gate: the largest gap, average minus worst group, such as 0.2")
 @shared.path_option("--baseline", help="gate: the folder of an earlier audit of the same images")
@@ -40,7 +41,6 @@ AUDIT_EXAMPLES = """
     "lower-bound only those that surely meet it pass; a --baseline always uses upper-bound [default: upper-bound]",
 )
 @shared.path_option("--junit", help="gate: JUnit XML file to write; an existing .xml file is replaced")
-@shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
 def audit(out: Path | None, **options: Any) -> None:
     """Show in which groups a classifier errs; no prompt is trained.
 
@@ -86,9 +86,8 @@ DISCOVER_EXAMPLES = """
 """
 
 
-@shared.settings_command(
-    "out", "classes", "predictions", "search", "catalogue", "captions", "split", "root", examples=DISCOVER_EXAMPLES
-)
+@shared.settings_command(examples=DISCOVER_EXAMPLES)
+@shared.subject_options(DISCOVER_SETTINGS, verb="search", result="discovery")
 @click.option(
     "--search",
     multiple=True,
@@ -105,7 +104,6 @@ DISCOVER_EXAMPLES = """
     "--catalogue",
     help="TOML file of families of attributes; with extend = true it adds to dbpt's own, else it replaces them",
 )
-@shared.subject_options(DISCOVER_SETTINGS, verb="search", result="discovery")
 def discover(
     out: Path | None, search: tuple[str, ...], catalogue: Path | None, captions: str | None, **options: Any
 ) -> None:
@@ -184,7 +182,7 @@ EMBED_EXAMPLES = """
 """
 
 
-@shared.settings_command("root", "columns", "model", "pretrained", "failures", examples=EMBED_EXAMPLES)
+@shared.settings_command(examples=EMBED_EXAMPLES)
 @shared.data_argument()
 @shared.path_option("--failures", help="CSV file to write, with the path and reason of each failure")
 @click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
@@ -229,7 +227,7 @@ def data() -> None:
     """Check a data set before training."""
 
 
-@shared.settings_command("root", "columns", "classes", "attributes", examples=DATA_EXAMPLES, group=data)
+@shared.settings_command(examples=DATA_EXAMPLES, group=data)
 @shared.data_argument()
 @shared.settings_options(shared.DATA_SETTINGS)
 def check(data: str, **options: Any) -> None:

@@ -15,15 +15,17 @@ from click.shell_completion import CompletionItem
 from dbpt.data import DATASETS, SPLITS, parse_factors
 from dbpt.registry import Registry
 from dbpt.settings.config import RECIPES, FitConfig, override, read_config
-from dbpt.settings.fields import flag_of
+from dbpt.settings.fields import flag_of, main_first
 from dbpt.settings.sections import SECTIONS
 
 logger = logging.getLogger(__name__)
 
 METHOD = ("groups", "head")
+SETTINGS = [setting for section in SECTIONS for setting in main_first(fields(section))]
 NAMED = ((setting.name, section.title) for section in SECTIONS for setting in fields(section))
 TITLES = {name: "Method" if title in METHOD else title.capitalize() for name, title in NAMED}
 MAIN, OTHER = "Main options", "Other options"
+SHOW_ALL = "dbpt.help_all"
 TASK_SETTINGS = ("classes", "attributes", "factors", "celeba_target", "celeba_attributes")
 ALL_AFTER = "write all values after the first: {0} A B C"
 FACTORS_EXAMPLE = "'style: photo, sketch' 'place: indoor, outdoor'"
@@ -60,12 +62,14 @@ config_option = path_option("--config", help="TOML file of settings; options her
 class SettingsCommand(click.Command):
     """A command with settings: a list option takes its values one after another, and help is in sections.
 
-    The section of a setting is its group; the ``main`` options come first.
+    The section of a setting is its group; the command's own options come first. ``--help`` shows only main settings.
     """
 
-    def __init__(self, *arguments: Any, main: Collection[str] = (), **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._main = main
+        text = "show all options, also those that --help leaves out"
+        how: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _help_all}
+        self.params.append(click.Option(["--help-all"], help=text, **how))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the list option's name before each further value, then parse as click does."""
@@ -101,11 +105,12 @@ class SettingsCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in sections."""
         sections: dict[str, list[tuple[str, str]]] = {title: [] for title in (MAIN, *TITLES.values(), OTHER)}
-        rank = {name: position for position, name in enumerate(self._main)}
-        for param in sorted(self.get_params(ctx), key=lambda param: rank.get(param.name or "", len(rank))):
-            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+        order = [setting.name for setting in SETTINGS if ctx.meta.get(SHOW_ALL) or setting.metadata["main"]]
+        params = {param.name or "": param for param in self.get_params(ctx)}
+        for name in [name for name in params if name not in TITLES] + [name for name in order if name in params]:
+            record = params[name].get_help_record(ctx) if isinstance(params[name], click.Option) else None
             if record is not None:
-                sections[MAIN if param.name in rank else TITLES.get(param.name or "", OTHER)].append(record)
+                sections[TITLES.get(name, MAIN if params[name].expose_value else OTHER)].append(record)
         for title, records in sections.items():
             if records:
                 with formatter.section(title):
@@ -118,12 +123,17 @@ class SettingsCommand(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-def settings_command(
-    *main: str, examples: str, group: click.Group | None = None
-) -> Callable[[Callable[..., Any]], Any]:
-    """Make a `SettingsCommand`, of a ``group`` if given, whose help begins with ``main`` and ends with ``examples``."""
+def settings_command(*, examples: str, group: click.Group | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """Make a `SettingsCommand`, of a ``group`` if given, whose help ends with ``examples``."""
     make = click.command if group is None else group.command
-    return make(cls=SettingsCommand, main=main, epilog=f"\b\nExamples:{examples}")
+    return make(cls=SettingsCommand, epilog=f"\b\nExamples:{examples}")
+
+
+def _help_all(ctx: click.Context, _option: click.Parameter, is_given: bool) -> None:
+    if is_given:
+        ctx.meta[SHOW_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
 
 
 def settings_options(

@@ -8,8 +8,8 @@ from dbpt.objectives.weighting import Balanced, Dbpt, Gla, GroupDro, WeightingOb
 from dbpt.registry import Registry
 
 _OWN: tuple[type[Objective], ...] = (
-    *(Dbpt, Gla, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad),
-    *(ContrastiveAdapter, Erm),
+    *(Dbpt, Gla, Balanced, Erm),  # the main ones; lists of names have this order
+    *(GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad, ContrastiveAdapter),
 )
 
 OBJECTIVES = Registry[Objective](

@@ -186,13 +186,15 @@ def _head(summary: Summary, judged: Summary, outcome: Outcome) -> Section:
 def compared_rows(metrics: Metrics, finished: Collection[int]) -> list[int]:
     """Return the positions of the two rows whose answers a page shows: one before, and the chosen one.
 
-    Before is zero-shot, else ERM with the same head, else the first of the ``finished`` rows; none if it has no other.
+    Before is the row of ``--against``, else zero-shot, else ERM with the same head, else the first of the ``finished``
+    rows; none if it has no other.
     """
     chosen = metrics.rows[metrics.chosen]
+    reference = metrics.reference(chosen) if metrics.against else None
 
-    def rank(position: int) -> tuple[bool, bool]:
+    def rank(position: int) -> tuple[bool, bool, bool]:
         row = metrics.rows[position]
-        return row.method != "zero-shot", (row.method, row.head) != ("erm", chosen.head)
+        return row is not reference, row.method != "zero-shot", (row.method, row.head) != ("erm", chosen.head)
 
     others = [position for position in sorted(finished) if position != metrics.chosen]
     return [*sorted(others, key=rank)[:1], metrics.chosen]

@@ -197,6 +197,12 @@ class Summary:
         return next((row for row in self.rows if row.record is record), None)
 
     @property
+    def is_clear(self) -> bool:
+        """Whether the chosen row differs from its reference beyond chance; the best of many rows must do so as such."""
+        difference, leaders = self.chosen.record.difference, [self.rows[i] for i in self.metrics.leaders]
+        return difference is not None and difference.is_clear and self.reference not in leaders
+
+    @property
     def zero_shot(self) -> Row | None:
         """The zero-shot row, unless it is the chosen one or was a candidate for it."""
         others = [record.method for record in self.metrics.others(self.chosen.record)]

@@ -46,8 +46,8 @@ class Settings(  # a dataclass takes its fields from the last base on
     GroupSettings,
     PseudoAttributeSettings,
     BackboneSettings,
-    WordSettings,
     DataSettings,
+    WordSettings,
 ):
     """All settings of a run, each checked by itself."""
 

@@ -18,7 +18,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
 from dbpt.settings.combinations import Settings, why_config_refused
-from dbpt.settings.fields import AUTO, asked_coded, asked_word, flag_of
+from dbpt.settings.fields import AUTO, asked_coded, asked_word, flag_of, main_first
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DEFAULT_DRO_STEP
 from dbpt.storage.typed_json import read_toml
@@ -196,7 +196,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     valid = [setting.name for setting in fields(FitConfig)]
     for name in given:
         if name not in valid:
-            hint = nearest(name, ["recipe", *valid]) or "; dbpt fit --help lists all settings"
+            hint = nearest(name, ["recipe", *valid]) or "; dbpt fit --help-all lists all settings"
             raise InputError(f"unknown setting {name!r}{hint}")
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
@@ -217,9 +217,11 @@ def refuse_unread(given: dict[str, Any], read: frozenset[str], why: str) -> None
 def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:
     """Decorate a function: its signature shows the ``keywords``, a `TypedDict`, its docstring those ``read`` or all."""
     defaults = {setting.name: setting.default for setting in fields(FitConfig)} | {"recipe": "default"}
+    types = keywords.__annotations__
     settings = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
-        for name, kind in keywords.__annotations__.items()
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=types[name].__forward_arg__)
+        for name in ("recipe", *(setting.name for setting in main_first(fields(FitConfig))))
+        if name in types
     ]
     recipe = {"help": "named set of training settings; settings that you give win"}
     metadata = {setting.name: setting.metadata for setting in fields(FitConfig)} | {"recipe": recipe}
@@ -232,7 +234,8 @@ def shows_settings(keywords: type, read: Collection[str] | None = None) -> Calla
         own = [parameter for parameter in signature.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
         function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
         if function.__doc__:  # python -OO has removed it
-            function.__doc__ = "\n".join([f"{inspect.getdoc(function)}\n\nSettings:", *listed])
+            text, example, code = (inspect.getdoc(function) or "").partition("\n\nExample::")
+            function.__doc__ = "\n".join([f"{text}\n\nSettings:", *listed]) + example + code
         return function
 
     return decorate

@@ -4,7 +4,7 @@ import math
 import operator
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, get_args
 
@@ -125,14 +125,22 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
-def setting(default: Any, help: str, *, unset: str | None = None, identity: bool = True, **limits: Any) -> Any:
+def setting(
+    default: Any, help: str, *, unset: str | None = None, identity: bool = True, main: bool = False, **limits: Any
+) -> Any:
     """Declare a setting; ``limits`` are ``low``, ``above``, ``high``, ``below`` and ``choices``.
 
     ``unset`` says what None means. Without ``identity`` it may differ when a run is resumed: it only locates rows,
-    features and words.
+    features and words. ``main`` ones stand first in signatures and lists; ``--help`` shows no others.
     """
     whole = help if unset is None else f"{help} [default: {unset}]"
-    return field(default=default, metadata={"purpose": help, "help": whole, "identity": identity, **limits})
+    metadata = {"purpose": help, "help": whole, "identity": identity, "main": main, **limits}
+    return field(default=default, metadata=metadata)
+
+
+def main_first(settings: Iterable[Field[Any]]) -> list[Field[Any]]:
+    """Return the settings with the main ones first, else in their order."""
+    return sorted(settings, key=lambda setting: not setting.metadata["main"])
 
 
 def flag_of(name: str) -> str:

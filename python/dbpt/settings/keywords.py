@@ -19,25 +19,28 @@ class SharedSettings(TypedDict, total=False):
     """The settings of `dbpt.compare`, which all its rows share."""
 
     recipe: Literal["default", "paper", "coop"]
+    classes: Names | None
+    attributes: Names | None
+    factors: Sequence[str] | None
     root: str | Path | None
     columns: ColumnNames | None
     embeddings: str | Path | None
+    model: str | Path | Backbone | None
+    pretrained: str | Path | None
+    device: str
+    epochs: int
+    batch_size: int
+    lr: float | None
+    template: Sequence[str] | None
+    attribute_template: Sequence[str] | None
+    group_template: Sequence[str] | None
     celeba_target: str | None
     celeba_attributes: Sequence[str] | None
     shots: int | None
     val_fraction: float
     max_failures: float
-    classes: Names | None
-    attributes: Names | None
-    factors: Sequence[str] | None
-    template: Sequence[str] | None
-    attribute_template: Sequence[str] | None
-    group_template: Sequence[str] | None
-    model: str | Path | Backbone | None
-    pretrained: str | Path | None
     tokenizer: str | Path | None
     image_precision: Literal["auto", "float32", "bf16", "fp16"]
-    device: str
     cache: str | Path | None
     embed_batch_size: int
     features: Literal["cached", "live"]
@@ -68,10 +71,7 @@ class SharedSettings(TypedDict, total=False):
     class_position: Literal["end", "middle", "front"]
     text_precision: Literal["float32", "bf16"]
     text_memory_mb: int
-    epochs: int
-    batch_size: int
     optimizer: Literal["adamw", "sgd"]
-    lr: float | None
     sgd_momentum: float
     weight_decay: float
     warmup_epochs: int

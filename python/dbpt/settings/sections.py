@@ -45,6 +45,39 @@ def method_title(name: str, prompts: str | None, *details: Sequence[str]) -> str
 
 
 @dataclass(frozen=True, kw_only=True)
+class WordSettings(SettingsSection):
+    """The names for CLIP; None means the data set's own."""
+
+    title = "words"
+
+    classes: tuple[str, ...] | None = setting(
+        None, "class names with optional wordings: 'animal=dog|elephant'", main=True
+    )
+    attributes: tuple[str, ...] | None = setting(
+        None,
+        "values of the suspected attribute with optional wordings: 'land=forest|field'; auto finds values that "
+        "explain the errors of zero-shot CLIP, in an audit those of its classifier; clusters finds groups without "
+        "names (clusters:3 sets their number); column:NAME takes the values of a column of the data, measured:NAME "
+        "those of a property of the images, such as brightness",
+        main=True,
+    )
+    factors: tuple[str, ...] | None = setting(
+        None,
+        "several suspected attributes, in place of attributes: 'style: photo, sketch=sketch|drawing' "
+        "'place: sea, land'; with 'place[ship]: sea, harbour', images of class ship can only have these values",
+        main=True,
+    )
+    template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
+    attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
+    group_template: tuple[str, ...] | None = setting(
+        None,
+        "sentences for the groups: 'a {attribute} of a {class}.'; the prompt starts from the first, everything else "
+        "uses their mean",
+        unset="the data's own, else six generic ones",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSettings(SettingsSection):
     """The images and labels, and the way to read them."""
 
@@ -55,18 +88,21 @@ class DataSettings(SettingsSection):
         "demo, waterbirds, celeba, metashift, a table (.csv, .tsv, .jsonl, .parquet), a folder of images or saved by "
         "Hugging Face's datasets, or .tar shards",
         identity=False,
+        main=True,
     )
-    root: str | None = setting(None, "folder of the images", unset="the table's folder", identity=False)
+    root: str | None = setting(None, "folder of the images", unset="the table's folder", identity=False, main=True)
     columns: tuple[str, ...] | None = setting(
         None,
         "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'; prediction and "
         "prediction_path name those of the table of an audit's --predictions",
         identity=False,
+        main=True,
     )
     embeddings: str | None = setting(
         None,
         "precomputed features to use instead of images: .npy, .safetensors, .parquet, or a folder of parts",
         identity=False,
+        main=True,
     )
     celeba_target: str | None = setting(None, "CelebA attribute to use as the class", unset="Blond_Hair")
     celeba_attributes: tuple[str, ...] | None = setting(
@@ -88,44 +124,21 @@ class DataSettings(SettingsSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordSettings(SettingsSection):
-    """The names for CLIP; None means the data set's own."""
-
-    title = "words"
-
-    classes: tuple[str, ...] | None = setting(None, "class names with optional wordings: 'animal=dog|elephant'")
-    attributes: tuple[str, ...] | None = setting(
-        None,
-        "values of the suspected attribute with optional wordings: 'land=forest|field'; auto finds values that "
-        "explain the errors of zero-shot CLIP, in an audit those of its classifier; clusters finds groups without "
-        "names (clusters:3 sets their number); column:NAME takes the values of a column of the data, measured:NAME "
-        "those of a property of the images, such as brightness",
-    )
-    factors: tuple[str, ...] | None = setting(
-        None,
-        "several suspected attributes, in place of attributes: 'style: photo, sketch=sketch|drawing' "
-        "'place: sea, land'; with 'place[ship]: sea, harbour', images of class ship can only have these values",
-    )
-    template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
-    attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
-    group_template: tuple[str, ...] | None = setting(
-        None,
-        "sentences for the groups: 'a {attribute} of a {class}.'; the prompt starts from the first, everything else "
-        "uses their mean",
-        unset="the data's own, else six generic ones",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class BackboneSettings(SettingsSection):
     """The frozen CLIP, and the computation and storage of its features."""
 
     title = "backbone"
 
     model: str | None = setting(
-        None, "open_clip name, hf-hub:..., local-dir:..., or a .json config", unset="ViT-B-32-quickgelu", identity=False
+        None,
+        "open_clip name, hf-hub:..., local-dir:..., or a .json config",
+        unset="ViT-B-32-quickgelu",
+        identity=False,
+        main=True,
     )
-    pretrained: str | None = setting(None, "open_clip tag or a .safetensors file", unset="openai", identity=False)
+    pretrained: str | None = setting(
+        None, "open_clip tag or a .safetensors file", unset="openai", identity=False, main=True
+    )
     tokenizer: str | None = setting(None, "local tokenizer.json that replaces the model's tokenizer", identity=False)
     image_precision: str = setting(
         "auto",
@@ -133,7 +146,7 @@ class BackboneSettings(SettingsSection):
         "that multiply it in hardware, else float32; fp16 needs a GPU; bf16 and fp16 also halve the cache",
         choices=("auto", "float32", "bf16", "fp16"),
     )
-    device: str = setting("auto", "torch device; auto uses a GPU if there is one", identity=False)
+    device: str = setting("auto", "torch device; auto uses a GPU if there is one", identity=False, main=True)
     cache: str | None = setting(
         None,
         "folder for cached features, demo data and saved data sets",
@@ -216,11 +229,13 @@ class GroupSettings(SettingsSection):
         "training objective; those without groups, such as erm, need no attributes",
         unset="dbpt for class prompts, gla for group prompts",
         choices=OBJECTIVES,
+        main=True,
     )
     group_source: str = setting(
         "pseudo",
         "what defines the groups: pseudo attributes, errors of a probe (ppa, needs no attribute) or true attributes",
         choices=GROUP_SOURCES,
+        main=True,
     )
     apply: str | None = setting(
         None,
@@ -261,12 +276,13 @@ class HeadSettings(SettingsSection):
 
     title = "head"
 
-    head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
+    head: str = setting("prompt", "part of the classifier to train", choices=HEADS, main=True)
     prompts: str = setting(
         "auto",
         "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: groups, part of the "
         "way from untrained to trained, unless validation shows that others are better",
         choices=(*PROMPTS, AUTO),
+        main=True,
     )
     alpha: float | None = setting(
         None,
@@ -305,11 +321,11 @@ class TrainingSettings(SettingsSection):
 
     title = "training"
 
-    epochs: int = setting(200, "passes over the training split", low=1)
-    batch_size: int = setting(0, "rows per step; 0 uses all training rows", low=0)
+    epochs: int = setting(200, "passes over the training split", low=1, main=True)
+    batch_size: int = setting(0, "rows per step; 0 uses all training rows", low=0, main=True)
     optimizer: str = setting("adamw", "optimizer", choices=("adamw", "sgd"))
     lr: float | None = setting(
-        None, "peak learning rate", unset="0.1 with sgd; with adamw 0.01, for the head prompt 0.003", above=0
+        None, "peak learning rate", unset="0.1 with sgd; with adamw 0.01, for the head prompt 0.003", above=0, main=True
     )
     sgd_momentum: float = setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = setting(5e-4, "weight decay", low=0)
@@ -321,7 +337,7 @@ class TrainingSettings(SettingsSection):
         "takes the last epoch; auto is pseudo-wgp, and average for objectives without groups such as erm",
         choices=(AUTO, *SELECTIONS),
     )
-    seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1)
+    seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1, main=True)
 
 
 @dataclass(frozen=True, kw_only=True)

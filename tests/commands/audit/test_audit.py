@@ -16,7 +16,16 @@ from dbpt.evaluation.audit import AuditFigures
 from dbpt.storage.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]
-FILES = ["audit.html", "audit.json", "config.toml", "figures", "groups.csv", "images.csv", "status.json"]
+FILES = [
+    "audit.html",
+    "audit.json",
+    "config.toml",
+    "figures",
+    "groups.csv",
+    "images.csv",
+    "status.json",
+    "suspicious.csv",
+]
 
 
 def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):

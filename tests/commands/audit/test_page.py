@@ -57,7 +57,7 @@ def text_of(figures):
 
 
 def table_of(figures):
-    return Audit(figures, {}, None).table()
+    return Audit(figures, {}, {}, None).table()
 
 
 def test_the_page_says_everything_in_order(noise):
@@ -122,7 +122,7 @@ def test_groups_are_sorted_with_the_worst_first():
 
 def test_an_audit_plots_its_groups_worst_first():
     figures = figures_of()
-    axes = Audit(figures, {}, None).plot()
+    axes = Audit(figures, {}, {}, None).plot()
     names = [each.get_text() for each in axes.texts if " · " in each.get_text()]
     worst_first = sorted(figures.groups, key=lambda group: group.accuracy)
     assert names == [f"{each.class_name} · {each.attribute}" for each in worst_first]

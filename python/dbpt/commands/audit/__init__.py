@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.result import Audit, audit_figures, render_audit
+from dbpt.commands.audit.suspicious import suspicious_images
 from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.writing import write_table
@@ -50,7 +51,8 @@ AUDIT_FOLDER = OutputFolder(
     record=Marker,
     schema_version=SCHEMA_VERSION,
     is_file=lambda name: (
-        name in ("audit.html", "audit.json", "groups.csv", "factors.csv", "images.csv", "images.parquet")
+        name in ("audit.html", "audit.json", "groups.csv", "factors.csv")
+        or name in ("images.csv", "images.parquet", "suspicious.csv", "suspicious.parquet")
     ),
     subfolders={FIGURES: figures_named("accuracy", r"accuracy_factor-\d+")},
     can_resume=False,
@@ -84,8 +86,8 @@ def audit(
             prediction, and optionally label and a probability for each class, ``p_CLASS``; a ``.npy`` file in the order
             of the data; a data frame of pandas or polars with the columns of such a file; or an array: (N,) integers,
             which are class indices, (N,) class names, or (N, C) probabilities.
-        out: a folder for ``audit.html``, ``audit.json``, ``groups.csv`` and ``images.csv``; it must not exist unless
-            ``overwrite``.
+        out: a folder for ``audit.html``, ``audit.json``, ``groups.csv``, ``images.csv`` and ``suspicious.csv``; it must
+            not exist unless ``overwrite``.
         split: "train", "val", "test" or "all"; by default the one that `dbpt.fit` reports: test, else val, else train.
             A probe takes the first of train, val and test, since it learns from these images.
         overwrite: replace the audit in ``out``.
@@ -153,6 +155,10 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     guessed = {} if guesses.provenance in OWN_VALUES else words.guessed()
     gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
     names = dataset.attribute_names if grouping.has_words else ()
+    # Clusters of one class are not those of another, and guesses that can't be trusted say nothing.
+    compares = grouping.provenance != "clusters" and verdict.kind != "untrusted"
+    sizes = study.train_counts if study.train_counts.any() else grouping.counts(rows)
+    suspicious, looks = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
         verdict=verdict,
@@ -171,6 +177,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],
         next_step=step,
+        suspicious=looks,
         factors=factors if parts[1:] else [],
         keeps_known=config.guess_only_unknown,
         settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
@@ -186,7 +193,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         probabilities=subject.predictions.probabilities,
     )
     figures = with_sentences(replace(figures, next_step=replace(step, sentence=advice_of(figures))))
-    return Audit(figures, images, None), study
+    return Audit(figures, images, suspicious, None), study
 
 
 def groupings_of(subject: Subject, pseudo: GuessedFactors) -> tuple[Grouping, list[Grouping]]:
@@ -256,6 +263,7 @@ def _write(
         if rows:
             write_atomically(out / name, csv_of_lines(rows))
     write_table(out, "images", result.images)
+    write_table(out, "suspicious", result.suspicious)
     write_figures(out, charts)
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)

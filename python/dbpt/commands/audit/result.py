@@ -63,11 +63,13 @@ class Audit(Shown):
     Attributes:
         figures: the content of ``audit.json``.
         images: the content of ``images.csv``, by column.
+        suspicious: the content of ``suspicious.csv``, by column: images whose label or prediction may be wrong.
         folder: where the files are; None without ``out``.
     """
 
     figures: AuditFigures
     images: dict[str, Column]
+    suspicious: dict[str, Column]
     folder: Path | None
 
     @property
@@ -205,6 +207,9 @@ class Audit(Shown):
         )
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
+        if wrong := figures.suspicious.wrong_labels:
+            look = "look" if wrong > 1 else "looks"
+            notes.append(f"{text.count_of(wrong, 'image')} {look} wrongly labelled; suspicious.csv in --out ranks them")
         if data.search:
             notes.append(f"--attributes auto: {data.search.sentence}")
         lines = [*text.wrapped(heading), ""]

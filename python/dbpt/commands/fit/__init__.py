@@ -97,6 +97,12 @@ def fit(
 
     Raises:
         InputError: for wrong settings or data, if ``out`` can't be used, and if training diverges.
+
+    Example::
+
+        run = dbpt.fit("photos.csv", out="runs/example", attributes=["photograph", "sketch"], epochs=50)
+        print(run)  # the accuracy of each group; runs/example/report.html has pictures
+        print(run.classifier.predict("images/0001.jpg").prediction)
     """
     Watch(callbacks)  # refuses wrong ones before any work
     request = Request(RUN_FOLDER, Path(out), resume, overwrite)
