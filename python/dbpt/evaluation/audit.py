@@ -7,6 +7,7 @@ from typing import Literal
 
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
+from dbpt.data.other_columns import Source
 from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import Distribution, ExplainedErrors
 from dbpt.evaluation.intervals import GroupDifference
@@ -177,7 +178,7 @@ class NextStep:
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectFigures:
-    """What the files of audits and searches have in common: the images, whose predictions of them, and the command.
+    """Figures that audits and searches have in common: the images, whose predictions of them, and the command.
 
     ``settings`` are names and values for the report.
     """
@@ -198,7 +199,7 @@ LOOKS_LIKE = ("wrong label", "rare case", "hard case")
 
 @dataclass(frozen=True)
 class Suspicious:
-    """How many audited images look like each of `LOOKS_LIKE`; the others are predicted correctly."""
+    """The number of audited images that look like each of `LOOKS_LIKE`; the others are predicted correctly."""
 
     wrong_labels: Count
     rare_cases: Count
@@ -305,8 +306,6 @@ class Rule:
     limit: float | None = None
 
 
-Source = Literal["words", "column", "measured", "caption", "pair"]
-"""Where a family comes from: words that CLIP guesses, the user's table, the pixels and files, or two other families."""
 Finding = Literal[
     "proposed",
     "may be the class",

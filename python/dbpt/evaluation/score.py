@@ -143,6 +143,6 @@ class Score:
 
     @property
     def separation(self) -> float:
-        """How clearly the images of two names differ; infinite if the data say the names."""
+        """The separation of two names in the images, by CLIP; infinite if the data say the names."""
         trust = None if self.of.guessed is None else self.of.guessed.trust
         return np.inf if trust is None else trust.separation
