@@ -80,7 +80,7 @@ def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report(
     assert headline_of(metrics).startswith(said)
     warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
     assert f"warning: {warning}" in results_table(metrics).splitlines()
-    assert warning[1:] in Page(page_of(metrics, history(metrics), [])).words
+    assert warning[1:] in Page(page_of(metrics, history(metrics))).words
     equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
     for fine in (run(), equal, run({"zero-shot": [90, 88, 43, 45], "dbpt": [88, 84, 25, 43]}, chosen="zero-shot")):
         assert "zero-shot has a better" not in results_table(fine)
@@ -186,7 +186,7 @@ def test_if_clip_does_not_know_the_class_words_they_come_first_and_no_verdict_re
     doubt = caution("class words", names=["thing"], value=0.5, limit=0.7)
     metrics = run({"zero-shot": [99, 60, 20, 48], "dbpt": [99, 70, 40, 48]}, class_doubts=[doubt])
     assert verdict_of(metrics)[0] == "nothing-to-compare"
-    page = Page(page_of(metrics, history(metrics), [])).words
+    page = Page(page_of(metrics, history(metrics))).words
     assert 0 < page.index("--classes 'thing=house|guitar'") < page.index("Worst-group accuracy of dbpt is")
     assert "thing" in results_table(metrics)
     assert "(ERM)" in verdict_of(run(class_doubts=[doubt]))[2]

@@ -16,7 +16,7 @@ from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 SearchedImages = Literal["training and validation", "test", "audited", "not audited"]
 
 
@@ -192,6 +192,18 @@ class SubjectFigures:
     settings: dict[str, str]
 
 
+LOOKS_LIKE = ("wrong label", "rare case", "hard case")
+
+
+@dataclass(frozen=True)
+class Suspicious:
+    """How many audited images look like each of `LOOKS_LIKE`; the others are predicted correctly."""
+
+    wrong_labels: Count
+    rare_cases: Count
+    hard_cases: Count
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditFigures(Brief, SubjectFigures):
     """The content of ``audit.json``.
@@ -201,6 +213,7 @@ class AuditFigures(Brief, SubjectFigures):
     one in the tables; ``gap_low`` and ``gap_high`` are the interval of its gap. ``cramers_v`` is the association of
     class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the training
     images. ``keeps_known`` says that only unknown attributes were guessed.
+    ``suspicious`` counts the images of ``suspicious.csv``.
     ``factors`` is empty with a single attribute; else all other figures are about their combinations.
     """
 
@@ -219,6 +232,7 @@ class AuditFigures(Brief, SubjectFigures):
     templates: list[str]
     attribute_templates: list[str]
     next_step: NextStep
+    suspicious: Suspicious
     factors: list[AuditedFactor] = field(default_factory=list)
     keeps_known: bool = False
 

@@ -217,7 +217,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
         )
     request.start(description, plan.config)
     steps = next_steps(out, asked, plan)
-    sheets = guess_sheets(study)
+    sheets = guess_sheets(study, out)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
     groups = {cell.name: study.grouping(cell.config.group_source).names for cell in plan.cells if cell.head is not None}
@@ -290,11 +290,10 @@ def _answers(
         return None
     finished = [i for i, row in enumerate(plan.rows) if row.cells[number].name in results]
     study = stages.study(cells[number])
-    predictions = {
-        i: cell_classifier(out, plan.rows[i].cells[number]).predictions(study.features)
-        for i in compared_rows(metrics, finished)
-    }
-    return answers_of(study, metrics, predictions)
+    shown = compared_rows(metrics, finished)
+    classifiers = {i: cell_classifier(out, plan.rows[i].cells[number]) for i in shown}
+    predictions = {i: classifier.predictions(study.features) for i, classifier in classifiers.items()}
+    return answers_of(study, predictions, classifiers[shown[-1]].probabilities(study.features), out)
 
 
 def _run(

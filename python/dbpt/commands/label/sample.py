@@ -18,11 +18,11 @@ from dbpt.data.tables import read_columns
 from dbpt.data.texts import Texts
 from dbpt.data.writing import csv_text, unmarked
 from dbpt.errors import InputError, first_few, nearest
-from dbpt.features.images import UnreadableImage
+from dbpt.features.images import UnreadableImage, pillow_warnings
 from dbpt.groups.ids import permutation
-from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
+from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, classifier_of, read_classifier
 from dbpt.storage.files import check_can_create, check_version, is_missing, read_tensors, write_atomically, write_json
@@ -222,7 +222,6 @@ def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDAr
     return rows[permutation(len(rows), seed, len(drawn))]
 
 
-PIXELS = 320
 MAX_BYTES = 18_000  # so that 200 pictures, in base64, stay under 5 MB
 
 
@@ -385,12 +384,13 @@ def label_page(design: Design, root: Path) -> str:
     )
 
 
+@pillow_warnings()
 def _pictures(design: Design, root: Path) -> list[bytes]:
     pictures, unreadable = list[bytes](), list[str]()
     for path in design.paths:
         try:
             path.encode()
-            pictures.append(thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES))
+            pictures.append(thumbnail(root / path, max_bytes=MAX_BYTES))
         except UnicodeEncodeError:
             unreadable.append(f"{path!r}: its name is not UTF-8")
         except UnreadableImage as error:
