@@ -10,6 +10,7 @@ from dbpt.data.dataset import Average, Split
 from dbpt.data.other_columns import Source
 from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import Distribution, ExplainedErrors
+from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.guesses.base import BY_VALUES, GroupKind
@@ -74,8 +75,8 @@ Pair = tuple[Count, Count]
 SIGNIFICANT = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Verdict(Brief):
     """The result: a kind with its figures, and the sentences that `dbpt.report.audit_sentences` makes of them.
 
     ``sentence`` is the headline, and ``lead`` are the sentences below it: how strong and how certain the result is,
@@ -99,6 +100,9 @@ class Verdict:
     pair: Pair | None = None
     also: Pair | None = None
     wrong_guesses: Count | None = None
+
+    def _brief(self) -> str:
+        return f"{self.kind}: {self.sentence}"
 
     def __str__(self) -> str:
         reasons = [f"{doubt.sentence[:1].upper()}{doubt.sentence[1:]}." for doubt in self.doubts]
@@ -128,11 +132,6 @@ class AuditedFactor:
         """True if errors go with it also among images that agree in the other factors."""
         beyond = self.explained_beyond
         return beyond is None or (beyond.p_value is not None and beyond.p_value <= SIGNIFICANT)
-
-
-def are_apart(worse: Group, better: Group) -> bool:
-    """Return whether the intervals of the two groups are apart."""
-    return worse.high is not None and better.low is not None and worse.high < better.low
 
 
 def classes_of_one_attribute(groups: Sequence[Group]) -> list[str]:
@@ -206,8 +205,8 @@ class Suspicious:
     hard_cases: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditFigures(SubjectFigures):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AuditFigures(Brief, SubjectFigures):
     """The content of ``audit.json``.
 
     ``group_kind`` says which attributes define the groups, and ``metrics`` are those of a run, without empty groups.
@@ -237,6 +236,9 @@ class AuditFigures(SubjectFigures):
     suspicious: Suspicious
     factors: list[AuditedFactor] = field(default_factory=list)
     keeps_known: bool = False
+
+    def _brief(self) -> str:
+        return f"{self.data.name!r}, {self.verdict.kind}, {self.metrics._brief()}"
 
     @property
     def groups(self) -> list[Group]:

@@ -224,8 +224,8 @@ class Audit(Shown):
         lines += [*_group_table(self.groups, marked, "groups.csv"), "", *text.wrapped(notes), ""]
         return "\n".join([*lines, *text.wrapped([str(figures.verdict)])])
 
-    def __repr__(self) -> str:
-        return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={self.folder and str(self.folder)!r})"
+    def _brief(self) -> str:
+        return f"{self.figures._brief()}, folder={self.folder and str(self.folder)!r}"
 
 
 def _row(group: Group) -> dict[str, Any]:

@@ -141,9 +141,9 @@ class Discovery(Shown):
             lines.append(figures.fit_command)
         return "\n".join(lines)
 
-    def __repr__(self) -> str:
+    def _brief(self) -> str:
         names = [family.name for family in self.proposed]
-        return f"Discovery({self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r})"
+        return f"{self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r}"
 
 
 def _by_source(figures: DiscoveryFigures) -> str:
