@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dbpt.data.loading import import_pandas
 from dbpt.data.other_columns import LeftOut, Source
 from dbpt.evaluation import ExplainedErrors
-from dbpt.evaluation.audit import Confirmation, Finding, SubjectFigures, TriedFamily
+from dbpt.evaluation.audit import SubjectFigures
+from dbpt.evaluation.tried_families import Confirmation, Finding, TriedFamily
 from dbpt.report import text
 from dbpt.report.findings import label_of
 from dbpt.report.tables import Shown
