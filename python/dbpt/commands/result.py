@@ -253,5 +253,5 @@ class Result(Shown):
 
         return show(next(iter(result_charts(self.metrics).values())))
 
-    def __repr__(self) -> str:
-        return f"Result({self.metrics.dataset.name!r}, {self.chosen!r}, folder={self.folder and str(self.folder)!r})"
+    def _brief(self) -> str:
+        return f"{self.metrics.dataset.name!r}, {self.chosen!r}, folder={self.folder and str(self.folder)!r}"

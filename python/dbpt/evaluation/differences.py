@@ -6,16 +6,20 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from dbpt.evaluation.brief import Brief, in_points
 from dbpt.storage.typed_json import Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class FigureDifference:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FigureDifference(Brief):
     """The mean difference in a figure over the seeds, and its interval over the draws, or else over the seeds."""
 
     mean: float | None = None
     over_seeds: tuple[float, float] | None = None
     over_draws: tuple[float, float] | None = None
+
+    def _brief(self) -> str:
+        return in_points(self.mean, self.over_repeats)
 
     @property
     def over_repeats(self) -> tuple[float, float] | None:
@@ -23,8 +27,8 @@ class FigureDifference:
         return self.over_draws or self.over_seeds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Difference(Brief):
     """A row minus the one with ``method``, ``head`` and ``varied``, over the ``seeds`` that both have finished.
 
     ``over_images`` is the interval of the difference in worst-group accuracy over other images. All intervals are at
@@ -37,6 +41,12 @@ class Difference:
     figures: dict[str, FigureDifference]
     over_images: tuple[float, float] | None
     varied: dict[str, Any] = field(default_factory=dict)
+
+    def _brief(self) -> str:
+        names = ("worst_group_accuracy", "average", "gap")
+        figures = [f"{name.replace('_', ' ')} {self.figures[name]._brief()}" for name in names if name in self.figures]
+        images = in_points(0.0, self.over_images).removeprefix("+0.0 points").strip() or "unknown"
+        return f"to {self.method}: {', '.join(figures)}; worst group over images {images}"
 
     @property
     def is_clear(self) -> bool:

@@ -10,6 +10,7 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.evaluation.accuracy import GroupedData
+from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import Difference
 from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
@@ -81,7 +82,7 @@ class BackboneSummary:
         return self.image_precision or "not used, the features are given"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class QualityOfSplit(PseudoQuality):
     """The quality of the pseudo attributes over the training rows, or over all rows without any."""
 
@@ -110,8 +111,8 @@ class Repeat:
     figures: dict[str, float | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Row(Brief):
     """A method with a head, over its finished ``repeats``; what doesn't apply to it is None.
 
     ``train``, ``val`` and ``test`` are the metrics on each split where it was evaluated: means over the seeds, also of
@@ -139,6 +140,9 @@ class Row:
     group_deviations: list[float | None] = field(default_factory=list)
     groups_differ: bool = False
     difference: Difference | None = None
+
+    def _brief(self) -> str:
+        return f"{self.full_name}: {'no result' if self.shown is None else self.shown._brief()}"
 
     @property
     def full_name(self) -> str:
@@ -169,7 +173,7 @@ class Row:
 
     @property
     def best_epoch(self) -> int | None:
-        """That of the first seed."""
+        """The best epoch of the first seed."""
         return next((repeat.best_epoch for repeat in self.seed_repeats), None)
 
     @property
@@ -269,8 +273,8 @@ class FailedTraining:
         return f"seed {self.seed}" if self.draw is None else f"draw {self.draw}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Metrics(Brief):
     """The results of a run or a comparison: ``rows`` with their figures on the images of each split.
 
     Tables show those of ``split``. ``group_kind`` says which attributes define the groups of all figures; ``average``
@@ -304,6 +308,10 @@ class Metrics:
     failed: list[FailedTraining] = field(default_factory=list)
     warnings: list[Caution] = field(default_factory=list)
     failed_images: Count = 0
+
+    def _brief(self) -> str:
+        chosen = [self.rows[self.chosen]._brief()] if self.rows else []
+        return ", ".join([repr(self.dataset.name), f"{len(self.rows)} rows", *chosen])
 
     @property
     def chosen(self) -> int:

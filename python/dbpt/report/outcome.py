@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dbpt.evaluation import Group
-from dbpt.evaluation.audit import are_apart
+from dbpt.evaluation.accuracy import are_apart
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES

@@ -9,6 +9,7 @@ import numpy as np
 
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.accuracy import merged_groups, worst_first
+from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.repeats import groups_of_factors
 from dbpt.evaluation.results import Metrics
 from dbpt.report.findings import doubts_in_words
@@ -54,7 +55,7 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
 @dataclass(frozen=True, repr=False)
-class Row:
+class Row(Brief):
     """A row of the table of ``metrics``, with its color on pages. Figures are fractions, means over the seeds."""
 
     record: results.Row
@@ -62,9 +63,8 @@ class Row:
     chosen: bool
     color: str
 
-    def __repr__(self) -> str:
-        worst, average = percent(self.worst_group_accuracy), percent(self.average_accuracy)
-        return f"Row({self.title}: worst group {worst} %, average {average} %)"
+    def _brief(self) -> str:
+        return f"{self.name}: {'no result' if self.record.shown is None else self.record.shown._brief()}"
 
     @property
     def method(self) -> str:

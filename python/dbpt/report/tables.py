@@ -1,6 +1,6 @@
 """Tables as text and CSV: results and confusions; `Shown`, the base of what commands return."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt.data.writing import csv_text
+from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import FigureDifference
 from dbpt.evaluation.results import FIGURES, Metrics
 from dbpt.report import text
@@ -191,8 +192,8 @@ def csv_of_lines(lines: Sequence[Mapping[str, object]]) -> str:
     return csv_text([list(lines[0]), *(line.values() for line in lines)])
 
 
-class Shown(ABC):
-    """A result that shows itself as its table, in text and in notebooks."""
+class Shown(Brief):
+    """A result that shows itself as its table, in text and in notebooks, and in one line as its ``repr``."""
 
     @abstractmethod
     def table(self) -> str:

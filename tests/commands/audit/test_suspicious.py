@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from drawn_birds import GROUND
+from html_page import Page
 from tiny import rows_of
 
 import dbpt
@@ -100,3 +101,25 @@ def test_groups_that_say_nothing_across_classes_make_no_rare_case(by, flipped, t
     assert by == "clusters" or found.verdict.kind == "untrusted"
     assert found.figures.suspicious.rare_cases == 0
     assert len(wrong & set(found.suspicious["path"][:24])) >= 10
+
+
+def test_the_page_shows_the_first_of_each_kind(audited):
+    page, rows = Page((audited.folder / "audit.html").read_text()), rows_of(audited.folder / "suspicious.csv")
+    page.assert_self_contained()
+    assert f"{audited.figures.suspicious.wrong_labels} images look wrongly labelled" in page.words
+    shown = (audited.folder / "audit.html").read_text().partition('<section aria-labelledby="suspicious">')[2]
+    shown = shown.partition("</section>")[0].replace("<wbr>", "")
+    for kind in ("wrong label", "rare case"):
+        paths = [row["path"] for row in rows if row["looks_like"] == kind][:24]
+        places = [shown.index(path) for path in paths]
+        assert places == sorted(places) and paths
+
+
+def test_an_audit_without_suspicious_images_has_an_empty_table_and_no_section(tiny, tmp_path):
+    predictions = tmp_path / "right.csv"
+    shown = [row for row in tiny.rows() if row["split"] == "test"]
+    predictions.write_text(csv_text([("path", "prediction"), *([row["path"], row["label"]] for row in shown)]))
+    found = dbpt.audit(tiny.table, predictions=predictions, out=tmp_path / "audit", **tiny.guessing)
+    wrong = found.figures.suspicious.wrong_labels
+    assert rows_of(tmp_path / "audit" / "suspicious.csv") == [] and wrong == 0
+    assert "Wrong label" not in (tmp_path / "audit" / "audit.html").read_text()

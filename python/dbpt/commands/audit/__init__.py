@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.result import Audit, audit_figures, render_audit
-from dbpt.commands.audit.suspicious import suspicious_images
+from dbpt.commands.audit.suspicious import suspicious_images, suspicious_strips
 from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.writing import write_table
@@ -109,7 +109,7 @@ def audit(
         if out is not None:
             result = replace(result, folder=Path(out))
             charts = audit_figures(result.figures)
-            page = _page(subject, result.figures, study, charts, Path(out))
+            page = _page(subject, result, study, charts, Path(out))
             _write(Path(out), result, page, charts, subject.config, overwrite=overwrite)
     log_warnings(result.warnings, subject.logged)
     return result
@@ -229,11 +229,9 @@ def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None)
     return gap_interval(correct, counts, counts, rest=(round(metrics.average * metrics.n) - sum(correct), rest))
 
 
-def _page(
-    subject: Subject, figures: AuditFigures, study: Study, charts: Mapping[str, Chart | None], folder: Path
-) -> str:
+def _page(subject: Subject, result: Audit, study: Study, charts: Mapping[str, Chart | None], folder: Path) -> str:
     """Return the HTML page for the ``folder``, with contact sheets and the images of each group if there are images."""
-    dataset, rows, pseudo = subject.dataset, subject.audited, study.pseudo
+    dataset, rows, pseudo, figures = subject.dataset, subject.audited, study.pseudo, result.figures
     if not subject.config.opens_images:
         return render_audit(figures, None, charts=charts)
     assert pseudo.confidence is not None
@@ -250,7 +248,8 @@ def _page(
         p_true=subject.p_true,
         seed=seed,
     )
-    return render_audit(figures, sheets, examples, charts)
+    strips = suspicious_strips(result.suspicious, dataset.root, folder)
+    return render_audit(figures, sheets, examples, charts, strips)
 
 
 def _write(

@@ -20,7 +20,7 @@ from dbpt.groups import group_name
 from dbpt.report import sections, text
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
-from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets
+from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Strip
 from dbpt.report.sections import section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES
 from dbpt.report.tables import Shown
@@ -224,8 +224,8 @@ class Audit(Shown):
         lines += [*_group_table(self.groups, marked, "groups.csv"), "", *text.wrapped(notes), ""]
         return "\n".join([*lines, *text.wrapped([str(figures.verdict)])])
 
-    def __repr__(self) -> str:
-        return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={self.folder and str(self.folder)!r})"
+    def _brief(self) -> str:
+        return f"{self.figures._brief()}, folder={self.folder and str(self.folder)!r}"
 
 
 def _row(group: Group) -> dict[str, Any]:
@@ -308,6 +308,7 @@ def render_audit(
     sheets: list[ContactSheet] | None,
     examples: Sequence[GroupExamples] | None = None,
     charts: Mapping[str, Chart | None] | None = None,
+    suspicious: Sequence[Strip] = (),
 ) -> str:
     """Return the page.
 
@@ -316,6 +317,7 @@ def render_audit(
         sheets: the contact sheets of the pseudo-groups; None without images.
         examples: images of every group with their predictions; None without images.
         charts: the `audit_figures`, if they are drawn already.
+        suspicious: the `suspicious_strips`.
     """
     charts, data, guesses, factors = charts or audit_figures(figures), figures.data, figures.guesses, figures.factors
     kind, verdict, words = _kind(figures), figures.verdict, figures.words
@@ -351,6 +353,8 @@ def render_audit(
         parts += [section("numbers", meanings.title, shown=[False], **values), taken_for, folded, pictures]
     else:
         parts += [groups, meanings, taken_for, pictures]
+    if figures.suspicious.wrong_labels or figures.suspicious.rare_cases:
+        parts.append(section("suspicious", "Wrong label or rare case?", counts=figures.suspicious, strips=suspicious))
     names = [f"{factor.name}: {value}" for factor in factors for value in factor.values] or data.attributes
     clusters = [(sheet.class_name, sheet.attribute, sheet.share or 0.0) for sheet in sheets or []]
     file, use = figures.settings.get("pseudo_attributes", ""), "figures" if is_pseudo else "compare"

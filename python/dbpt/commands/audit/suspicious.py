@@ -1,5 +1,10 @@
 """suspicious.csv: the images whose label may be wrong, and those that the classifier errs on, ranked."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +15,11 @@ from dbpt.evaluation.audit import LOOKS_LIKE, Suspicious
 from dbpt.evaluation.subject import Subject
 from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
+from dbpt.report.pictures import Strip
+from dbpt.report.thumbnails import ImageFiles
+
+SHOWN, MOST_BYTES = 24, 10_000
+"""Pictures of a kind on the page, and the bytes of each."""
 
 
 def suspicious_images(
@@ -56,3 +66,24 @@ def suspicious_images(
     if probabilities is not None:
         columns["self_confidence"] = probabilities[listed, labels[listed]].round(4)
     return columns, Suspicious(*np.bincount(kinds[listed], minlength=3).tolist())
+
+
+def suspicious_strips(columns: Mapping[str, Column], root: Path, page: Path) -> list[Strip]:
+    """Return pictures of the first wrong labels and the first rare cases in the columns of suspicious.csv.
+
+    The ``predictions`` of a picture are its label, the class that it looks like, and the one that is predicted.
+    """
+    looks_like = np.asarray(columns["looks_like"], dtype=object)
+    strips = []
+    for kind in LOOKS_LIKE[:2]:
+        rows = np.flatnonzero(looks_like == kind)
+        pictures = ImageFiles(cast("Texts", columns["path"]), root, page).first(rows.tolist(), SHOWN, MOST_BYTES)
+        shown = [
+            replace(
+                picture,
+                predictions=tuple(str(columns[name][row]) for name in ("label", "likeliest_class", "prediction")),
+            )
+            for row, picture in pictures.items()
+        ]
+        strips.append(Strip(kind, tuple(shown)))
+    return strips
