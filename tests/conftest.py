@@ -174,9 +174,9 @@ def noise(noise_files, monkeypatch) -> Path:
     """`noise_files`, of which each thumbnail is made once."""
     from functools import cache
 
-    from dbpt.report import pictures
+    from dbpt.report import thumbnails
 
-    monkeypatch.setattr(pictures, "thumbnail", cache(pictures.thumbnail))
+    monkeypatch.setattr(thumbnails, "thumbnail", cache(thumbnails.thumbnail))
     return noise_files
 
 

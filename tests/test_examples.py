@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -141,6 +142,7 @@ def test_the_commands_of_the_workflow_run(monkeypatch, tmp_path, command):
 RAY = """
 import csv, os, runpy, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 import ray
 folder = Path(sys.argv[1])
 ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=sys.argv[2])
@@ -183,3 +185,33 @@ def test_ray_embeds_every_row_once_though_a_worker_is_killed(tiny, tiny_backbone
     table.write_text(table.read_text().replace("broken.png,0\n", ""))
     settings = {**tiny.settings, "embeddings": out, "head": "linear", "epochs": 2, "attributes": None}
     assert dbpt.fit(table, out=tmp_path / "run", objective="erm", **settings).metrics.dataset.counts
+
+
+class Sample(dict):
+    """A sample as FiftyOne's: fields by name, and tags."""
+
+    def __init__(self, *, filepath: str, tags: list[str]):
+        super().__init__()
+        self.filepath, self.tags = filepath, tags
+
+
+def test_fiftyone_gets_labels_predictions_guesses_and_suspicious_images(tiny, monkeypatch, tmp_path):
+    """The example runs against FiftyOne's names; FiftyOne itself needs a database server."""
+    kept = []
+    dataset = SimpleNamespace(add_samples=kept.extend)
+    classification = lambda label, confidence=None: (label, confidence)  # noqa: E731
+    names = {"Sample": Sample, "Classification": classification, "Dataset": lambda name, **options: dataset}
+    monkeypatch.setitem(sys.modules, "fiftyone", SimpleNamespace(**names))
+    audited = dbpt.audit(tiny.table, out=tmp_path / "audit", **tiny.guessing)
+    assert runpy.run_path(str(EXAMPLES / "fiftyone_dataset.py"))["dataset"](audited.folder) is dataset
+    assert [sample.filepath for sample in kept] == [str(tiny.table.parent / path) for path in audited.images["path"]]
+    suspicious = dict(zip(audited.suspicious["path"], audited.suspicious["looks_like"], strict=True))
+    for row, sample in enumerate(kept):
+        path = audited.images["path"][row]
+        assert sample["ground_truth"] == (audited.images["label"][row], None)
+        prediction = audited.images["prediction"][row]
+        assert sample["prediction"] == (prediction, pytest.approx(audited.images[f"p_{prediction}"][row]))
+        assert sample["guess"][0] == audited.images["pseudo_attribute"][row] and sample["guess"][1] > 0
+        assert sample.tags == ["test", *([suspicious[path]] if path in suspicious else [])]
+        assert ("label_quality" in sample) == (path in suspicious)
+    assert suspicious

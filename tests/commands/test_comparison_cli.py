@@ -16,8 +16,8 @@ def options(monkeypatch):
 
 
 def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(options):
-    plain = {"methods": None, "heads": None, "seeds": None, "resample": None, "vary": None, "jobs": 1}
-    plain |= {"resume": False, "overwrite": False}
+    plain = {"methods": None, "heads": None, "seeds": None, "resample": None, "vary": None}
+    plain |= {"against": None, "jobs": 1, "resume": False, "overwrite": False}
     assert options("DATA") == {"data": "DATA", **plain}
     said = options("DATA", "--methods", "erm,dbpt:true", "--heads", "linear", "--jobs", 3, "--resume", "--lr", 0.1)
     chosen = {"methods": "erm,dbpt:true", "heads": "linear", "jobs": 3, "resume": True, "lr": 0.1}
@@ -27,6 +27,7 @@ def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(options):
     assert seeds == [2, (3, 7), (3, 7), (3,)]
     assert options("DATA", "--methods", "erm", "dbpt", "--seeds", "2")["methods"] == "erm,dbpt"
     assert options("DATA", "--resample", "20")["resample"] == 20
+    assert options("DATA", "--against", "gla:mixed")["against"] == "gla:mixed"
     varied = options("DATA", "--vary", "eta=0,1", "batch-size=16", "--jobs", 2)["vary"]
     assert varied == {"eta": ["0", "1"], "batch_size": ["16"]}
 

@@ -83,6 +83,25 @@ def test_a_plan_that_means_nothing_is_refused_in_one_line(methods, heads, seeds,
         make_plan(CONFIG, methods, heads, seeds)
 
 
+@pytest.mark.parametrize(
+    ("against", "message"),
+    [
+        ("balance", r"no row has this name \(did you mean 'balanced'\?\); names are zero-shot balanced dbpt ba"),
+        ("balanced,adapter", "no row has this name .* balanced,linear,max_weight=9 "),
+        ("dbpt,eta=5.0", "no row has this name.* dbpt,linear,eta=5,max_weight=9$"),
+        ("erm", "no row has this name"),
+        ("", "no row has this name"),
+        (7, "no row has this name"),
+    ],
+)
+def test_a_row_to_compare_with_that_no_row_will_be_is_refused(against, message):
+    plan = {"methods": "zero-shot,balanced,dbpt", "heads": "prompt,linear", "vary": {"eta": [0, 5], "max_weight": [9]}}
+    with pytest.raises(InputError, match=f"^--against {against}: {message}"):
+        make_plan(CONFIG, against=against, **plan)
+    for good in ("zero-shot", "balanced", "dbpt,linear", "dbpt,eta=5", "dbpt,max_weight=9,prompt"):
+        assert make_plan(CONFIG, against=good, **plan).against == good
+
+
 @pytest.mark.parametrize("name", BY_THE_PLAN)
 def test_a_setting_that_each_row_has_for_itself_is_refused(name):
     value = getattr(CONFIG, name)

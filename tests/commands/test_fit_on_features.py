@@ -43,7 +43,7 @@ def test_the_figures_are_those_of_the_images(run, tiny_run):
 
 
 def test_the_report_says_that_there_are_no_images(run, tiny_run):
-    line = "The features came without images, so the mistakes cannot be shown."
+    line = "The features came without images, so there are no pictures."
     assert line in (run / "report.html").read_text()
     assert line not in (tiny_run / "report.html").read_text()
 

@@ -153,7 +153,7 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     experiment = replace(experiment, embedded=replace(experiment.embedded, dataset=dataset))
     result = trained_result(experiment, "dbpt", checkpoint_path=None)
     metrics = metrics_of_study(experiment, saved=Saved(method=result.row.method, seconds={}))
-    sheets = guess_sheets(experiment)
+    sheets = guess_sheets(experiment, tmp_path)
     (tmp_path / "figures").mkdir()
     write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")

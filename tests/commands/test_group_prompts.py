@@ -329,7 +329,7 @@ def test_methods_without_groups_are_chosen_by_average_accuracy_unless_asked_othe
         assert metrics_of(run)["rows"][-1]["model_selection"] == "pseudo-wgp"
 
 
-def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
+def test_a_comparison_has_the_row_that_fit_saves(tiny, tmp_path):
     settings = {"methods": ["group-prompts-sum", "dbpt", "gla", "gla:mixed"], "seeds": 1}
     result = compare(tiny, tmp_path / "c", heads=("linear", "adapter"), vary={"alpha": [0, 0.5, 1]}, **settings)
     rows = {(row.method, row.head, *(row.record.varied.values())): row for row in result.rows}
@@ -337,13 +337,13 @@ def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
     assert any("head adapter" in reason for reason in result.metrics.left_out)
     assert rows["gla:mixed", "linear", 0].groups == rows["group-prompts-sum", None].groups
     assert rows["gla:mixed", "linear", 1].groups == rows["gla", "linear"].groups
-    assert result.chosen.method == "gla:mixed"
     mixed, trained = (rows[key].record.repeats for key in (("gla:mixed", "linear", 0.5), ("gla", "linear")))
     without = {"validation_score": None, "figures": {}, "seconds": 0.0}
     assert [replace(each, **without) for each in mixed] == [replace(each, **without) for each in trained]
     validation = {key[2:]: row.record.validation_score for key, row in rows.items() if key[0] == "gla:mixed"}
     assert validation[1,] == pytest.approx(rows["gla", "linear"].record.validation_score)
-    assert validation[result.chosen.record.varied["alpha"],] == max(validation.values())
+    (candidate,) = [row for i in result.metrics.candidates if (row := result.rows[i]).method == "gla:mixed"]
+    assert validation[candidate.record.varied["alpha"],] == max(validation.values())
     asked, plan = (
         make_config({"data": "x.csv", "prompts": "auto"}),
         make_plan(make_config({"data": "x.csv"}), ["gla:mixed"]),
@@ -352,7 +352,7 @@ def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
     plan = make_plan(make_config({"data": "x.csv", "alpha": 0.25}), ["gla:mixed"])
     assert next_steps(Path("c"), asked, plan).fit.endswith("--objective gla --prompts group --alpha 0.25")
     again = compare(tiny, tmp_path / "d", heads=("linear",), alpha=0, **settings)
-    assert again.chosen.groups == rows["group-prompts-sum", None].groups
+    assert again.rows[-1].groups == rows["group-prompts-sum", None].groups
     with pytest.raises(InputError, match="made with other settings"):
         compare(tiny, tmp_path / "d", heads=("linear",), alpha=1, resume=True, **settings)
     unread = compare(tiny, tmp_path / "f", alpha=0.5, methods=["gla"], seeds=1).warnings

@@ -11,7 +11,7 @@ import torch
 from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
-from dbpt.commands.compare import cells
+from dbpt.commands.compare import stored
 from dbpt.commands.label import read_answers
 from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.data.columns import parse_columns
@@ -161,9 +161,9 @@ def comparison_cell(workplace: Workplace) -> Parse:
     metadata = {"fingerprint": "f", "row": json.dumps(asdict(row))}
     one = np.ones(3, dtype=np.int64)
     tensors = {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}
-    write_tensors(path, tensors, metadata, version=cells.SCHEMA_VERSION)
+    write_tensors(path, tensors, metadata, version=stored.SCHEMA_VERSION)
     workplace.corpus["good-cell"] = path.read_bytes()
-    return workplace.parser_of(path.name, lambda path: cells.read_result(path, "f"))
+    return workplace.parser_of(path.name, lambda path: stored.read_result(path, "f"))
 
 
 @target()

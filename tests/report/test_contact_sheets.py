@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from dbpt.report import pictures as module
-from dbpt.report.pictures import contact_sheets, surest_mistakes
+from dbpt.report.pictures import contact_sheets
+from dbpt.report.thumbnails import ImageFiles
 
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]
 
@@ -16,7 +17,7 @@ def sheets_of(reds, groups, confidence=None, names=NAMES, **options):
     groups = np.array(groups)
     confidence = np.linspace(0.5, 1, len(groups)) if confidence is None else np.array(confidence)
     paths = [f"{row % 100}.png" for row in range(len(groups))]
-    return contact_sheets(paths, reds, groups, confidence.astype(np.float32), group_names=names, **options)
+    return contact_sheets(ImageFiles(paths, reds), groups, confidence.astype(np.float32), group_names=names, **options)
 
 
 def paths_of(sheet):
@@ -33,7 +34,7 @@ def test_surest_least_sure_and_random_images_with_counts_and_shares(reds):
     assert len(set(strips["8 at random"])) == 8
     assert strips["8 at random"] not in (strips["The 8 surest"], strips["The 8 least sure"])
     assert paths_of(cat_night) == {"All 20 images, surest first": [f"{row}.png" for row in range(79, 59, -1)]}
-    assert cat_night.strips[0].pictures[0].confidence == pytest.approx(0.5 + 0.5 * 79 / 99)
+    assert cat_night.strips[0].pictures[0].probability == pytest.approx(0.5 + 0.5 * 79 / 99)
     assert dog_night.strips == ()
 
 
@@ -78,15 +79,8 @@ def test_pictures_of_noise_keep_within_the_budget(tmp_path, groups):
     names = [(f"class {number}", "day") for number in range(groups)]
     paths, rows = ["noise.png"] * 30 * groups, np.repeat(range(groups), 30)
     confidence = np.ones(len(rows), dtype=np.float32)
-    sheets = contact_sheets(paths, tmp_path, rows, confidence, group_names=names)
+    sheets = contact_sheets(ImageFiles(paths, tmp_path), rows, confidence, group_names=names)
     jpegs = [picture.image for sheet in sheets for strip in sheet.strips for picture in strip.pictures]
     assert len(jpegs) == groups * 3 * min(8, 768 // (3 * groups))
     assert sum(map(len, jpegs)) < module.SHEETS_BUDGET
     assert max(Image.open(io.BytesIO(jpegs[0])).size) >= 64
-
-
-def test_surest_mistakes_of_a_group(noise):
-    paths, taken_for = ["0.png", "1.png", "gone.png", "2.png"], ["dog", "cat", "dog", "emu"]
-    mistakes = surest_mistakes(paths, noise, ("cat", "day"), taken_for, np.array([0.4, 0.9, 0.1, 0.2]))
-    assert [(m.path, m.prediction, m.p_true) for m in mistakes] == [("2.png", "emu", 0.2), ("0.png", "dog", 0.4)]
-    assert [m.path for m in surest_mistakes(paths, noise, ("cat", "day"), taken_for, None)] == ["0.png", "2.png"]

@@ -80,7 +80,7 @@ def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report(
     assert headline_of(metrics).startswith(said)
     warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
     assert f"warning: {warning}" in results_table(metrics).splitlines()
-    assert warning[1:] in Page(page_of(metrics, history(metrics), [])).words
+    assert warning[1:] in Page(page_of(metrics, history(metrics))).words
     equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
     for fine in (run(), equal, run({"zero-shot": [90, 88, 43, 45], "dbpt": [88, 84, 25, 43]}, chosen="zero-shot")):
         assert "zero-shot has a better" not in results_table(fine)
@@ -186,7 +186,7 @@ def test_if_clip_does_not_know_the_class_words_they_come_first_and_no_verdict_re
     doubt = caution("class words", names=["thing"], value=0.5, limit=0.7)
     metrics = run({"zero-shot": [99, 60, 20, 48], "dbpt": [99, 70, 40, 48]}, class_doubts=[doubt])
     assert verdict_of(metrics)[0] == "nothing-to-compare"
-    page = Page(page_of(metrics, history(metrics), [])).words
+    page = Page(page_of(metrics, history(metrics))).words
     assert 0 < page.index("--classes 'thing=house|guitar'") < page.index("Worst-group accuracy of dbpt is")
     assert "thing" in results_table(metrics)
     assert "(ERM)" in verdict_of(run(class_doubts=[doubt]))[2]
@@ -275,9 +275,45 @@ def test_the_verdict_of_a_comparison_is_that_of_a_run():
     assert said_of(compared("dbpt", (), ())).startswith("No group could be evaluated, so there is no worst-group")
 
 
-def test_a_better_row_is_named():
-    assert said_below(comparison())[-1] == (
-        "The highest worst-group accuracy of all rows is 83.0 %, of JTT; the best of several rows is partly best by "
-        "chance."
+OWN, BALANCED = compared("mine", (0.81, 0.83), (0.9, 0.9, 0.82, 0.9)), compared("balanced", (0.8, 0.8), (0.9,) * 4)
+
+
+@pytest.mark.parametrize(
+    ("leaders", "kind", "headline", "below"),
+    [
+        ([3], "improved", "JTT has the highest worst-group accuracy, 83.0 %; every other row is clearly lower.", ""),
+        ([3, 2], "improved", "JTT has the highest worst-group accuracy, 83.0 %, but the seeds and the images can’t "
+         "tell dbpt from it.", "The simplest of these 2 rows is dbpt, with 81.0 %."),
+        ([3, 2, 5, 4], "improved", "can’t tell dbpt, balanced and mine from it.",
+         "The simplest of these 4 rows is balanced, with 80.0 %."),
+        ([4, 2, 1], "unchanged", "mine has the highest worst-group accuracy, 82.0 %, but the seeds and the images "
+         "can’t tell dbpt and ERM from it.", "The simplest of these 3 rows is ERM, with 50.0 %."),
+        ([2, 3, 0], "improved", "can’t tell JTT and zero-shot from it.",
+         "The simplest of these 3 rows is zero-shot, with 48.0 %."),
+        ([5, 3], "unchanged", "balanced has the highest", "It is also the simplest of these 2 rows."),
+    ],
+)  # fmt: skip
+def test_the_best_row_leads_and_those_that_cannot_be_told_from_it_are_named(leaders, kind, headline, below):
+    """Whichever it is: no row is preferred for its name, and of equals the simplest is recommended."""
+    jtt = replace(JTT, repeats=[replace(repeat, epochs=12) for repeat in JTT.repeats])  # its first stage
+    rows = [ZERO_SHOT, ERM, DBPT, jtt, replace(OWN, objective="groupdro", difference=difference(0.32, CLEAR)), BALANCED]
+    metrics = comparison(rows, leaders=leaders)
+    found = outcome_of(Summary(metrics))
+    assert (found.kind, headline in unwrapped(found.sentence)) == (kind, True)
+    said = said_below(metrics)
+    assert said[0].startswith(below or "Rows") and "for all 5 other rows at once" in said[0]
+    assert ("maybe by chance" in said[2]) == (kind == "unchanged") != ("rose from" in said[2])
+
+
+def test_a_best_row_that_is_an_oracle_or_one_of_several_settings_is_said_to_be_so():
+    oracle = replace(DBPT, group_source="true")
+    assert "dbpt is an oracle" in said_below(comparison([ERM, oracle], leaders=[1]))[0]
+    varied = [replace(DBPT, varied={"eta": eta}) for eta in (1, 2)]
+    assert "the best on validation counts" in said_below(comparison([ERM, *varied], leaders=[1]))[0]
+    one = comparison([ERM, DBPT], leaders=[1], seeds=[0])
+    assert "over the images must exclude 0, for all 1 other row at once" in said_below(one)[0]
+    doubted = comparison([ERM, DBPT], leaders=[1, 0], group_kind="pseudo", guesses=GUESSES)
+    assert said_below(doubted)[0].startswith(
+        "dbpt has the highest worst-group accuracy over pseudo groups, 81.0 %, but"
     )
-    assert "highest" not in said_below(comparison(ROWS[:3]))[-1]
+    assert "reduces" not in "".join(said_below(doubted))

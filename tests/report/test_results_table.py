@@ -64,7 +64,7 @@ def test_average_and_gap_are_the_ones_asked_for_and_named():
     table = results_table(run(average="adjusted"))
     assert "dbpt ◂      80.0  [66.3, 91.9]      87.3   7.3 " in table and "adjusted" in table.splitlines()[4]
     assert "average and gap: adjusted, each group weighted by its share of the training images" in unwrapped(table)
-    page = Page(page_of(run(average="adjusted"), history(run()), None))
+    page = Page(page_of(run(average="adjusted"), history(run())))
     assert "Figures in per cent; average and gap: adjusted" in page.words
     assert "to 80.0 % (dbpt): +60.0 points [20.0, 50.0]; adjusted average 95.9 % → 87.3 %" in page.words
     assert "mean of groups is unweighted" in page.words and "over all images of the split" not in page.words
@@ -99,7 +99,7 @@ def test_training_rows_alone_are_shown_and_called_so():
     where = "no other split; if the classifier was trained on it, the figures are too high"
     assert unwrapped(table).startswith(f"birds: training split, 300 images ({where}) groups:")
     assert "\ndbpt   80.0" in table
-    assert "Accuracy in per cent on the training images" in Page(page_of(metrics, [], [])).words
+    assert "Accuracy in per cent on the training images" in Page(page_of(metrics, [])).words
 
 
 def test_table_says_when_groups_are_pseudo():
@@ -110,7 +110,7 @@ def test_table_says_when_groups_are_pseudo():
     assert "warning" not in table
     doubted = run(group_kind="pseudo", pseudo_quality=None, guesses=GUESSES)
     assert "(guessed by CLIP), which can't be trusted here; figures" in unwrapped(results_table(doubted))
-    assert "which can't be trusted here" in Page(page_of(doubted, [], [])).words
+    assert "which can't be trusted here" in Page(page_of(doubted, [])).words
     from_file = results_table(run(group_kind="pseudo", pseudo_quality=None, guesses=guesses_of(provenance="file")))
     assert "groups: pseudo attributes (from a file); figures" in from_file
 

@@ -100,12 +100,12 @@ def test_the_doubted_factor_is_named_whatever_its_doubt_says():
 def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():
     metrics, guesses = run_of_two(), of_factors([], ["no groups"])
     judged = run_of_factors(metrics, [0])
-    words = Page(page_of(metrics, [], [], guesses=guesses, judged=judged)).words
+    words = Page(page_of(metrics, [], guesses=guesses, judged=judged)).words
     assert "41.2 % right with “sketch”, but 94.3 %" in words and "sea / land / sky (place) apart" in words
     assert "By style alone GroupImages" in words
     assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words
     assert "Accuracy by group Since the guesses of place can’t be trusted, the figures of combinations say" in words
-    trusted = Page(page_of(metrics, [], [], guesses=of_factors([], []))).words
+    trusted = Page(page_of(metrics, [], guesses=of_factors([], []))).words
     assert "can’t be trusted, th" not in trusted and "By place alone GroupImages" in trusted
 
 

@@ -34,11 +34,12 @@ class Page(HTMLParser):
         return [source for source in found if not source.startswith("#")]
 
     def assert_self_contained(self) -> None:
-        """Refuse scripts, links, and whatever else would reach outside the page."""
-        assert not {"script", "link", "iframe", "object", "embed", "base", "a"} & set(self.tags)
+        """Refuse scripts and whatever else would reach outside the page, but links to files beside it."""
+        assert not {"script", "link", "iframe", "object", "embed", "base"} & set(self.tags)
         for _, attrs in self.elements:
             assert not [name for name in attrs if name.startswith("on") or name in ("srcset", "action", "background")]
-            assert all(attrs[name].startswith("#") for name in attrs if "href" in name)  # a shape of the same chart
+            # a shape of the same chart, a part of the page, or a file beside it
+            assert all(re.fullmatch(r"#[\w-]+|[\w.%/~-]+", attrs[name]) for name in attrs if "href" in name)
             assert not [value for value in attrs.values() if re.search(r"url\((?!#)", value or "")]
             assert attrs.get("src", "data:").startswith("data:")
 

@@ -8,9 +8,10 @@ from made_up_results import worded
 
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.audit import AuditedData, AuditFigures, NextStep, Verdict
+from dbpt.evaluation.audit import AuditedData, AuditFigures, NextStep, Suspicious, Verdict
 from dbpt.evaluation.results import BackboneSummary
 from dbpt.report.pictures import contact_sheets, group_examples
+from dbpt.report.thumbnails import ImageFiles
 
 OPTIONS = "pets.csv --attributes 'day, night' --out"
 
@@ -52,6 +53,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     )
     values["backbone"] = BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512, image_precision="bf16")
     values["verdict"] = Verdict(kind="bias", sentence="the classifier fails for cats at night", group=1)
+    values["suspicious"] = Suspicious(wrong_labels=0, rare_cases=0, hard_cases=0)
     values["next_step"] = NextStep("train", "Train another:", [f"dbpt fit {OPTIONS} runs/pets"])
     values["confusion"] = {
         name: {other: int(n) for other, n in zip(classes, taken, strict=True) if n}
@@ -60,17 +62,19 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     return AuditFigures(**values | changes | {"warnings": worded(*changes.get("warnings", ()))})
 
 
-def sheets_of(figures, folder, n=30):
+def sheets_of(figures, folder, n=30, page=None):
     groups = np.repeat(np.arange(len(figures.groups)), n)
     paths = [f"{row % 4}.png" for row in range(len(groups))]
     confidence = np.linspace(0.4, 1, len(groups), dtype=np.float32)
-    return contact_sheets(paths, folder, groups, confidence, group_names=figures.data.groups)
+    return contact_sheets(ImageFiles(paths, folder, page), groups, confidence, group_names=figures.data.groups)
 
 
-def examples_of(figures, folder, n=12):
+def examples_of(figures, folder, n=12, page=None, num_classifiers=1):
     """The first half of each group is right."""
     groups, classes = np.repeat(np.arange(len(figures.groups)), n), figures.data.classes
     labels, right = groups // len(figures.data.attributes), np.tile(np.arange(n) < n // 2, len(figures.groups))
     predictions = np.where(right, labels, (labels + 1) % len(classes))
-    paths = [f"{row % 4}.png" for row in range(len(groups))]
-    return group_examples(paths, folder, groups, [predictions], group_names=figures.data.groups, classes=classes)
+    images = ImageFiles([f"{row % 4}.png" for row in range(len(groups))], folder, page)
+    names = {"group_names": figures.data.groups, "classes": classes}
+    p_true = np.linspace(0.125, 0, len(groups))
+    return group_examples(images, groups, [predictions] * num_classifiers, p_true=p_true, **names)

@@ -23,7 +23,7 @@ from dbpt.evaluation.results import (
     SharedSettings,
 )
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
+from dbpt.report.pictures import GroupExamples, GuessSheets
 from dbpt.report.result_charts import result_charts
 from dbpt.report.results_page import Answers, MadeBy, NextSteps, render_results
 
@@ -149,12 +149,12 @@ MADE_BY = MadeBy(
 def page_of(
     metrics,
     history=(),
-    gallery=None,
     sheets=None,
     *,
     guesses=None,
     judged=None,
-    examples=None,
+    examples=(),
+    has_images=True,
     answers=None,
     made_by=MADE_BY,
     steps=None,
@@ -167,13 +167,16 @@ def page_of(
         answers = Answers(
             rows=[0, metrics.chosen],
             seed=3,
-            examples=examples or [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in data.groups],
+            examples=[
+                *examples,
+                *(GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in data.groups[len(examples) :]),
+            ],
             confusions=[9 * one_image + np.roll(one_image, 1, 1)] * 2,
-            has_images=gallery is not None,
+            has_images=has_images,
         )
     steps = steps or (NextSteps(label="dbpt label RUN --out RUN-labels") if metrics.saved else STEPS)
     shown, drawn = GuessSheets(guesses, words_of(data), sheets), result_charts(metrics, history)
-    return render_results(metrics, judged or metrics, shown, made_by, steps, drawn, answers, gallery)
+    return render_results(metrics, judged or metrics, shown, made_by, steps, drawn, answers)
 
 
 def words_of(dataset):
@@ -212,7 +215,6 @@ def history(metrics, epochs=10):
 
 TRUSTED = guesses_over(BIRDS)
 GUESSES = doubted(TRUSTED, *worded(NASTY))
-MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)
 
 
 # --- a comparison

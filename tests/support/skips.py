@@ -13,6 +13,7 @@ from browser import NO_BROWSER
 ALLOWED = {
     "cannot mount a small disk": True,  # most containers may not
     "before Python 3.11": sys.version_info < (3, 11),
+    "needs pdflatex": shutil.which("pdflatex") is None,
     "no git": shutil.which("git") is None,
     "SCIPY_ARRAY_API is not set": True,  # dbpt.sklearn doesn't claim to take arrays of other libraries
     NO_BROWSER: hasattr(os, "geteuid") and os.geteuid() != 0,  # `.ci/run` installs one only as root

@@ -137,6 +137,12 @@ def _varied(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     metavar="SETTING=VALUE,VALUE ...",
     help="train each row with each combination of values of the settings that it reads: eta=0,1,5 lr=0.003,0.01",
 )
+@click.option(
+    "--against",
+    metavar="METHOD",
+    help="row that the others are compared with, as in --methods; of several the one with the same head and settings, "
+    "or METHOD,HEAD,SETTING=VALUE [default: erm]",
+)
 @click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
 @shared.config_option
 @click.option(
@@ -151,14 +157,14 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     """Compare methods, heads and seeds in one table with intervals.
 
     DATA and the settings are as for dbpt fit, and the same for every row. The table shows figures with their standard
-    deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
+    deviation over draws or seeds, and the difference to ERM or --against with its intervals over them and over images.
     """
     from dbpt.commands.compare.compare import compare as run_compare
     from dbpt.report.tables import WIDEST
 
     own = {
         name: options.pop(name)
-        for name in ("methods", "heads", "seeds", "resample", "vary", "jobs", "resume", "overwrite")
+        for name in ("methods", "heads", "seeds", "resample", "vary", "against", "jobs", "resume", "overwrite")
     }
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
     if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:

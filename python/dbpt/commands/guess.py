@@ -126,10 +126,10 @@ class GuessedAttributes(Shown):
             notes += [f"{factor.name} alone: right for {text.percent(factor.accuracy)} %" for factor in guesses.named]
         return "\n".join([*text.wrapped(lines), "", *text.render_columns(columns), "", *text.wrapped(notes)])
 
-    def __repr__(self) -> str:
+    def _brief(self) -> str:
         shares = zip(self.guesses.values, self.guesses.shares, strict=True)
         names = ", ".join(f"{name} {share:.2f}" for name, share in shares) or "clusters"
-        return f"GuessedAttributes({self.dataset.name!r}, {names})"
+        return f"{self.dataset.name!r}, {names}"
 
 
 @shows_settings(FitSettings, GUESS_SETTINGS)

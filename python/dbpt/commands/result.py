@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
-from dbpt.evaluation import Group
+from dbpt.evaluation import Group, results
+from dbpt.evaluation.differences import Difference
+from dbpt.evaluation.repeats import Evaluated, difference_of, rows_named
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
 from dbpt.objectives import OBJECTIVES
+from dbpt.report.paper import PaperTable, paper_table
 from dbpt.report.summary import FactorFigures, Row, Summary
 from dbpt.report.tables import WIDEST, Shown, results_table, table_lines
 from dbpt.runs.run_folder import finished_run, load
@@ -69,6 +72,10 @@ class Result(Shown):
         return result
 
     @cached_property
+    def _stored(self) -> dict[str, Sequence[Evaluated]]:
+        return {}
+
+    @cached_property
     def _summary(self) -> Summary:
         return Summary(self.metrics)
 
@@ -81,7 +88,8 @@ class Result(Shown):
     def chosen(self) -> Row:
         """The row of the figures below.
 
-        For a run, its own objective; for a comparison, ``dbpt`` with the first head or, without it, the last row.
+        For a run, its own objective; for a comparison, the one with the highest worst-group accuracy. Of rows that
+        differ in settings alone, only the best on validation counts there.
         """
         return self._summary.chosen
 
@@ -143,18 +151,87 @@ class Result(Shown):
         """Return the content of ``metrics.json`` or ``compare.json``."""
         return json.loads(json.dumps(asdict(self.metrics)))  # type: ignore[no-any-return]
 
-    def to_pandas(self) -> "pandas.DataFrame":
-        """Return the table as a data frame. ``frame.to_latex()`` and ``to_markdown()`` write it for papers.
+    def difference(self, row: str | Row, other: str | Row, *, confidence: float = 0.95) -> Difference:
+        """Return a row of a comparison minus another one, paired by seed, draw and image.
+
+        Args:
+            row, other: each a row of `rows`, or its name: ``METHOD`` as in ``methods``, or one of several heads and
+                settings as ``METHOD,HEAD,SETTING=VALUE``, such as ``"dbpt,linear,eta=5"``.
+            confidence: that of each interval, above 0 and below 1.
 
         Returns:
-            A line for each row, with the columns of ``compare.csv``: figures, deviations, the numbers of seeds and
-            draws, the differences to ERM with their intervals, and the accuracy of each group.
+            For each figure of `Row`, ``figures[NAME]`` has the mean and its interval over draws or seeds;
+            ``over_images`` is that of worst-group accuracy over other images. What isn't known is None.
 
         Raises:
-            InputError: if pandas, an extra of dbpt, is not installed.
+            InputError: for a name that no row or that several rows have, and a confidence out of range.
         """
-        frame: pandas.DataFrame = import_pandas().DataFrame(self.lines())
+        if not 0 < confidence < 1:
+            raise InputError(f"confidence: found {confidence!r}; expected a number between 0 and 1, such as 0.95")
+        records = list[results.Row]()
+        for argument, each in (("row", row), ("other", other)):
+            name = each.record.full_name if isinstance(each, Row) else each
+            found = rows_named(argument, self.metrics.rows, name)
+            if len(found) > 1:
+                names = " or ".join(record.full_name for record in found)
+                raise InputError(f"{argument} {name}: several rows have this name; write {names}")
+            records += found
+        return self._difference(records[0], records[1], confidence)
+
+    def _difference(self, row: results.Row, other: results.Row, confidence: float) -> Difference:
+        answers = self._answers(row), self._answers(other)
+        return difference_of(row, other, answers, self.metrics.dataset.smallest_group, confidence)
+
+    def _answers(self, row: results.Row) -> Sequence[Evaluated]:
+        """Return the answers to images, which the folder of a comparison has."""
+        from dbpt.commands.compare.stored import stored_answers  # imports the heads
+
+        if self.metrics.saved is not None:
+            return ()
+        if row.full_name not in self._stored:
+            self._stored[row.full_name] = stored_answers(self.folder, row)
+        return self._stored[row.full_name]
+
+    def to_pandas(self, style: Literal["full", "paper"] = "full") -> "pandas.DataFrame":
+        """Return the table as a data frame, whose ``to_markdown()`` writes it as text.
+
+        Args:
+            style: ``"full"`` for all figures as numbers; ``"paper"`` for the columns of papers as texts.
+
+        Returns:
+            A line for each row. In full it has the columns of ``compare.csv``: figures, deviations, the numbers of
+            seeds and draws, the differences to ERM or ``against`` with their intervals, and the accuracy of each group.
+            For papers it has the method and cells such as ``80.0 ± 6.4`` in per cent. After ± is the standard deviation
+            (n - 1) over the n draws or else seeds. ``**80.0 ± 6.4**`` is the best of a column, and ``79.1 ± 5.0 †``
+            can't be told from it: some interval of the paired difference contains 0, at 95 % for all rows of the column
+            at once. ``frame.attrs["notes"]`` says so with n.
+
+        Raises:
+            InputError: for another style, and if pandas, an extra of dbpt, is not installed.
+        """
+        if style not in ("full", "paper"):
+            raise InputError(f"style: found {style!r}; expected 'full' or 'paper'")
+        paper = self._paper if style == "paper" else None
+        frame: pandas.DataFrame = import_pandas().DataFrame(paper.lines() if paper else self.lines())
+        frame.attrs |= {"notes": paper.notes} if paper else {}
         return frame
+
+    def to_latex(self, caption: str = "", label: str = "tab:comparison") -> str:
+        """Return the table of `to_pandas` for papers as a ``table`` of LaTeX with the package booktabs.
+
+        Args:
+            caption: a text before the notes in the caption, which say what ± and the marks are; escaped as all names.
+            label: the label, as it stands.
+
+        Returns:
+            The lines. The best of a column is in bold, and a dagger marks what can't be told from it. pdflatex can't
+            print names in other than Latin letters; XeLaTeX and LuaLaTeX can.
+        """
+        return self._paper.latex(caption, label)
+
+    @cached_property
+    def _paper(self) -> PaperTable:
+        return paper_table(self.metrics, self._difference)
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of `to_pandas` as dicts."""
@@ -176,5 +253,5 @@ class Result(Shown):
 
         return show(next(iter(result_charts(self.metrics).values())))
 
-    def __repr__(self) -> str:
-        return f"Result({self.metrics.dataset.name!r}, {self.chosen!r}, folder={self.folder and str(self.folder)!r})"
+    def _brief(self) -> str:
+        return f"{self.metrics.dataset.name!r}, {self.chosen!r}, folder={self.folder and str(self.folder)!r}"

@@ -19,11 +19,13 @@ from dbpt.evaluation.intervals import (
     worst_group_difference_interval,
     worst_group_interval,
 )
+from dbpt.evaluation.wrong_labels import LabelQuality, label_quality
 
 __all__ = [
     "ExplainedErrors",
     "Group",
     "GroupMetrics",
+    "LabelQuality",
     "PseudoGroupQuality",
     "PseudoQuality",
     "cramers_v",
@@ -31,6 +33,7 @@ __all__ = [
     "explained_errors",
     "gap_interval",
     "group_metrics",
+    "label_quality",
     "merged_metrics",
     "pseudo_attribute_quality",
     "simultaneous_intervals",

@@ -11,8 +11,9 @@ from dbpt import arguments
 from dbpt.cautions import MOST_NAMED, Caution, caution
 from dbpt.data.other_columns import CodedSource
 from dbpt.errors import InputError
+from dbpt.evaluation.brief import Brief, in_percent, in_points
 from dbpt.evaluation.intervals import simultaneous_intervals, worst_group_interval
-from dbpt.groups import SMALL_GROUP, ids, worst_group
+from dbpt.groups import SMALL_GROUP, group_name, ids, worst_group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,8 @@ class GroupedData:
         return [(y, a) for y, names in zip(self.classes, self.clusters.names, strict=True) for a in names]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Group(Brief):
     """The images of a class with an attribute, and how a classifier does on them. None means not known, never 0.
 
     In a comparison all figures are means over the seeds, with counts rounded.
@@ -90,6 +91,10 @@ class Group:
     n_others: int | None = None
     confidence: float | None = None
 
+    def _brief(self) -> str:
+        accuracy = in_percent(self.accuracy, self.low, self.high)
+        return f"{group_name(self.class_name, self.attribute)}: {accuracy}, n={self.n}"
+
     @property
     def false_positive_rate(self) -> float | None:
         """False positives per image of other classes with this attribute; None without such images."""
@@ -101,8 +106,13 @@ class Group:
         return None if self.confidence is None or self.accuracy is None else self.confidence - self.accuracy
 
 
-@dataclass(frozen=True)
-class GroupMetrics:
+def are_apart(worse: Group, better: Group) -> bool:
+    """Return whether the intervals of the two groups are apart."""
+    return worse.high is not None and better.low is not None and worse.high < better.low
+
+
+@dataclass(frozen=True, repr=False)
+class GroupMetrics(Brief):
     """The result of `group_metrics`. Fractions in 0..1; None means missing, never 0.
 
     Attributes:
@@ -131,6 +141,12 @@ class GroupMetrics:
     adjusted_gap: float | None
     groups: tuple[Group, ...]
     warnings: tuple[Caution, ...]
+
+    def _brief(self) -> str:
+        worst = in_percent(self.worst_group_accuracy, self.worst_group_low, self.worst_group_high)
+        names = [group_name(each.class_name, each.attribute) for each in worst_first(self.groups)[:1]]
+        gap = f"gap {in_points(self.gap)}"
+        return f"worst group {' '.join([*names, worst])}, average {in_percent(self.average)}, {gap}, n={self.n}"
 
 
 def group_metrics(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt.evaluation.brief import Brief, in_percent
 from dbpt.evaluation.intervals import exact_interval
 from dbpt.groups.ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
 from dbpt.storage.typed_json import Count, Share
@@ -291,8 +292,8 @@ class PseudoGroupQuality:
     recall_high: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class PseudoQuality:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PseudoQuality(Brief):
     """The result of `pseudo_attribute_quality`.
 
     Attributes:
@@ -315,6 +316,14 @@ class PseudoQuality:
     smallest_group: int | None
     empty_groups: list[int]
     groups: list[PseudoGroupQuality]
+
+    def _brief(self) -> str:
+        right = f"{in_percent(self.accuracy, self.low, self.high)} of {self.n} right"
+        if self.smallest_group is None:
+            return right
+        small = self.groups[self.smallest_group]
+        precision = in_percent(small.precision, small.precision_low, small.precision_high)
+        return f"{right}; smallest pseudo-group {small.group}, n={small.n}: precision {precision}"
 
 
 def pseudo_attribute_quality(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import joint_codes
-from dbpt.evaluation.accuracy import Group, worst_first
+from dbpt.evaluation.accuracy import Group, are_apart, worst_first
 from dbpt.evaluation.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.evaluation.audit import (
     SIGNIFICANT,
@@ -23,7 +23,6 @@ from dbpt.evaluation.audit import (
     Pair,
     Verdict,
     VerdictKind,
-    are_apart,
     classes_of_one_attribute,
 )
 from dbpt.evaluation.of_study import metrics_of

@@ -6,16 +6,20 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from dbpt.evaluation.brief import Brief, in_points
 from dbpt.storage.typed_json import Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class FigureDifference:
-    """The mean difference in a figure over the seeds, and its 95 % interval over the draws, or else over the seeds."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FigureDifference(Brief):
+    """The mean difference in a figure over the seeds, and its interval over the draws, or else over the seeds."""
 
     mean: float | None = None
     over_seeds: tuple[float, float] | None = None
     over_draws: tuple[float, float] | None = None
+
+    def _brief(self) -> str:
+        return in_points(self.mean, self.over_repeats)
 
     @property
     def over_repeats(self) -> tuple[float, float] | None:
@@ -23,11 +27,12 @@ class FigureDifference:
         return self.over_draws or self.over_seeds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Difference(Brief):
     """A row minus the one with ``method``, ``head`` and ``varied``, over the ``seeds`` that both have finished.
 
-    ``over_images`` is the interval of the difference in worst-group accuracy over other images.
+    ``over_images`` is the interval of the difference in worst-group accuracy over other images. All intervals are at
+    95 %, unless another confidence was asked for.
     """
 
     method: str
@@ -37,10 +42,25 @@ class Difference:
     over_images: tuple[float, float] | None
     varied: dict[str, Any] = field(default_factory=dict)
 
+    def _brief(self) -> str:
+        names = ("worst_group_accuracy", "average", "gap")
+        figures = [f"{name.replace('_', ' ')} {self.figures[name]._brief()}" for name in names if name in self.figures]
+        images = in_points(0.0, self.over_images).removeprefix("+0.0 points").strip() or "unknown"
+        return f"to {self.method}: {', '.join(figures)}; worst group over images {images}"
+
     @property
     def is_clear(self) -> bool:
         """Whether worst-group accuracy differs beyond chance: its interval over other images excludes 0."""
         return self.over_images is not None and _excludes_zero(self.over_images)
+
+    def is_told(self, figure: str = "worst_group_accuracy") -> bool | None:
+        """Return whether a figure differs beyond chance: each interval that it has excludes 0. None if it has none.
+
+        Over images only worst-group accuracy has one.
+        """
+        over_images = self.over_images if figure == "worst_group_accuracy" else None
+        known = [each for each in (self.figures[figure].over_repeats, over_images) if each is not None]
+        return all(map(_excludes_zero, known)) if known else None
 
     @property
     def disagreeing(self) -> tuple[float, float] | None:
@@ -72,8 +92,8 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | N
     return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
 
 
-def paired_t_interval(differences: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean of ``differences``, one for each seed: mean ± t · s / √n.
+def paired_t_interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Return the interval of the mean of ``differences``, one for each seed: mean ± t · s / √n.
 
     It assumes that differences are normally distributed. None for a single one, and if all are equal.
 
@@ -84,12 +104,14 @@ def paired_t_interval(differences: Sequence[float]) -> tuple[float, float] | Non
     mean, deviation = mean_and_deviation(differences)
     if mean is None or not deviation:
         return None
-    half = student_t_quantile(0.95, len(differences) - 1) * deviation / math.sqrt(len(differences))
+    half = student_t_quantile(confidence, len(differences) - 1) * deviation / math.sqrt(len(differences))
     return mean - half, mean + half
 
 
-def interval_over_draws(difference: float, by_draw: Sequence[float], smallest_group: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of the expected ``difference`` over training images of the same kind and number.
+def interval_over_draws(
+    difference: float, by_draw: Sequence[float], smallest_group: int, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Return the interval of the expected ``difference`` over training images of the same kind and number.
 
     It is difference ± t · s. The difference is that with all rows, which has no bias, unlike those with half of them.
     Their standard deviation s is its standard error (`half_of_each`), so more draws don't make it smaller. Few rows
@@ -105,7 +127,7 @@ def interval_over_draws(difference: float, by_draw: Sequence[float], smallest_gr
         return None
     of_draws, of_rows = len(by_draw) - 1, max(1, smallest_group - 1)
     degrees = max(min(2, of_draws), round(1 / (1 / of_draws + 1 / of_rows)))
-    half = student_t_quantile(0.95, degrees) * deviation
+    half = student_t_quantile(confidence, degrees) * deviation
     return difference - half, difference + half
 
 

@@ -134,14 +134,14 @@ def _at_most(k: int, n: int, p: float) -> float:
 
 
 def worst_group_difference_interval(
-    correct: NDArray[np.bool_], baseline: NDArray[np.bool_], groups: NDArray[np.int64]
+    correct: NDArray[np.bool_], baseline: NDArray[np.bool_], groups: NDArray[np.int64], *, confidence: float = 0.95
 ) -> tuple[float, float] | None:
-    """Return a 95 % interval of the difference in worst-group accuracy between two classifiers on the same images.
+    """Return an interval of the difference in worst-group accuracy between two classifiers on the same images.
 
     The classifiers are fixed; the interval covers the choice of images.
 
     With group accuracies a_k and b_h of the two classifiers, the difference is min_k max_h (a_k - b_h). Each a_k - b_h
-    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is
+    has bounds L_kh and U_kh, each of which misses with probability (1 - confidence) / 2G. The interval is
     [min_k max_h L_kh, max_h min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier,
     one of the G bounds L_kh exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell
     which group is the worst.
@@ -154,6 +154,7 @@ def worst_group_difference_interval(
         correct: (N,) bool, the images that the first classifier gets right.
         baseline: (N,) bool, those that the second one gets right.
         groups: (N,) int64, the group of each image; -1 if unknown.
+        confidence: the probability with which the interval contains the difference, at least.
 
     Returns:
         The lower and the upper bound of the first minus the second, from -1 to 1; None if no image has a group.
@@ -175,7 +176,7 @@ def worst_group_difference_interval(
     if not groups.size:
         return None
     counts_G = np.bincount(groups)
-    tail = TAIL / len(counts_G)
+    tail = (1 - confidence) / 2 / len(counts_G)
     right_G, base_G, both_G = (
         np.bincount(groups, rows[known]).astype(np.int64) for rows in (correct, baseline, correct & baseline)
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS
 from dbpt.data.words import factor_codes, joint_codes
+from dbpt.errors import InputError, nearest
 from dbpt.evaluation import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.differences import (
@@ -43,7 +44,7 @@ class Evaluated:
 
     @property
     def metrics(self) -> GroupMetrics:
-        """Those of the split that tables show."""
+        """The metrics of the split that tables show."""
         assert self.row.shown is not None
         return self.row.shown
 
@@ -73,14 +74,41 @@ def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int]
         rows = [(row, [of_factors(result) for result in results]) for row, results in rows]
     metrics = replace(metrics, rows=[_combined(row, results) for row, results in rows])
     of_rows = {id(row): results for row, (_, results) in zip(metrics.rows, rows, strict=True)}
-    with_differences = []
-    for row in metrics.rows:
-        other = metrics.reference(row)
-        difference = None
-        if other is not None:
-            difference = _difference(of_rows[id(row)], other, of_rows[id(other)], metrics.dataset.smallest_group)
-        with_differences.append(replace(row, difference=difference))
+
+    def difference(row: Row, other: Row | None, confidence: float = 0.95) -> Difference | None:
+        if other is None:
+            return None
+        answers = of_rows[id(row)], of_rows[id(other)]
+        return difference_of(row, other, answers, metrics.dataset.smallest_group, confidence)
+
+    with_differences = [replace(row, difference=difference(row, metrics.reference(row))) for row in metrics.rows]
+    if metrics.saved is None and (leaders := sorted(metrics.candidates, key=lambda i: -_worst(metrics.rows[i]))):
+        best, *others = leaders
+        of_others = {i: difference(metrics.rows[i], metrics.rows[best], shared_by(len(others))) for i in others}
+        metrics = replace(metrics, leaders=[best, *(i for i, each in of_others.items() if each and not each.is_told())])
     return replace(metrics, rows=with_differences)
+
+
+def _worst(row: Row) -> float:
+    return row.figure("worst_group_accuracy") or 0.0
+
+
+def rows_named(argument: str, rows: Sequence[Row], name: object) -> list[Row]:
+    """Return the rows that a name means. Raises `InputError` if there are none, or if it is no text."""
+    found = [row for row in rows if isinstance(name, str) and row.has_name(name)]
+    if not found:
+        methods = list(dict.fromkeys(row.method for row in rows))
+        full = () if len(methods) == len(rows) else (row.full_name for row in rows)
+        names = list(dict.fromkeys([*methods, *full]))
+        raise InputError(
+            f"{argument} {name}: no row has this name{nearest(str(name), names)}; names are {' '.join(names)}"
+        )
+    return found
+
+
+def shared_by(intervals: int) -> float:
+    """Return the confidence of each of several intervals so that all hold at once at 95 % (Bonferroni)."""
+    return 1 - 0.05 / max(1, intervals)
 
 
 def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, positions: Sequence[int]) -> NDArray[np.int64]:
@@ -163,14 +191,18 @@ def _mean_of(by_seed: Sequence[object], name: str) -> float | None:
     return fmean(known) if known else None
 
 
-def _difference(results: Sequence[Evaluated], other: Row, baseline: Sequence[Evaluated], smallest: int) -> Difference:
-    """Return the results of a row minus those of ``other``, seed by seed and draw by draw, over those that both have.
+def difference_of(
+    row: Row, other: Row, answers: tuple[Sequence[Evaluated], Sequence[Evaluated]], smallest: int, confidence: float
+) -> Difference:
+    """Return a row minus another one, seed by seed and draw by draw, over the repeats that both have.
 
-    ``smallest`` is the number of training rows of the smallest pseudo-group.
+    Args:
+        row, other: the rows, with the figures of their repeats.
+        answers: the answers of both with all training rows, for the interval over images.
+        smallest: the number of training rows of the smallest pseudo-group.
+        confidence: that of each interval.
     """
-    own, theirs = (
-        {(each.repeat.seed, each.repeat.draw is not None): each for each in row} for row in (results, baseline)
-    )
+    own, theirs = ({(each.seed, each.draw is not None): each for each in of.repeats} for of in (row, other))
     pairs = {number: (own[number], theirs[number]) for number in own if number in theirs}
     of_seeds = {seed: pair for (seed, is_drawn), pair in pairs.items() if not is_drawn}
     of_draws = [pair for (_, is_drawn), pair in pairs.items() if is_drawn]
@@ -178,12 +210,15 @@ def _difference(results: Sequence[Evaluated], other: Row, baseline: Sequence[Eva
     for name in FIGURES:
         by_seed, by_draw = _differences(name, of_seeds.values()), _differences(name, of_draws)
         mean = mean_and_deviation(by_seed)[0]
-        figures[name] = FigureDifference(
-            mean=mean,
-            over_seeds=within_reach(paired_t_interval(by_seed)),
-            over_draws=None if mean is None else within_reach(interval_over_draws(mean, by_draw, smallest)),
-        )
-    intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in of_seeds.values()]
+        over_draws = None if mean is None else interval_over_draws(mean, by_draw, smallest, confidence)
+        over_seeds = within_reach(paired_t_interval(by_seed, confidence))
+        figures[name] = FigureDifference(mean=mean, over_seeds=over_seeds, over_draws=within_reach(over_draws))
+    ours, others = ({each.repeat.seed: each for each in of if each.repeat.draw is None} for of in answers)
+    intervals = (
+        worst_group_difference_interval(ours[n].correct, others[n].correct, ours[n].groups, confidence=confidence)
+        for n in of_seeds
+        if n in ours and n in others
+    )
     bounds = [interval for interval in intervals if interval is not None]
     return Difference(
         method=other.method,
@@ -199,7 +234,7 @@ def _figures(result: Evaluated) -> dict[str, float | None]:
     return {name: getattr(result.metrics, name) for name in FIGURES}
 
 
-def _differences(name: str, pairs: Iterable[tuple[Evaluated, Evaluated]]) -> list[float]:
+def _differences(name: str, pairs: Iterable[tuple[Repeat, Repeat]]) -> list[float]:
     """Return the differences in the figure ``name``, without the pairs that lack it."""
-    values = [(getattr(one.metrics, name), getattr(other.metrics, name)) for one, other in pairs]
+    values = [(one.figures[name], other.figures[name]) for one, other in pairs]
     return [one - other for one, other in values if one is not None and other is not None]

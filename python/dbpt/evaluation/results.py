@@ -10,10 +10,12 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.evaluation.accuracy import GroupedData
+from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import Difference
 from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.trust import FactorGuesses, Guesses
+from dbpt.settings.fields import value_in_words, varied_in_words
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
 SCHEMA_VERSION = 8
@@ -80,7 +82,7 @@ class BackboneSummary:
         return self.image_precision or "not used, the features are given"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class QualityOfSplit(PseudoQuality):
     """The quality of the pseudo attributes over the training rows, or over all rows without any."""
 
@@ -109,8 +111,8 @@ class Repeat:
     figures: dict[str, float | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Row(Brief):
     """A method with a head, over its finished ``repeats``; what doesn't apply to it is None.
 
     ``train``, ``val`` and ``test`` are the metrics on each split where it was evaluated: means over the seeds, also of
@@ -139,6 +141,26 @@ class Row:
     groups_differ: bool = False
     difference: Difference | None = None
 
+    def _brief(self) -> str:
+        return f"{self.full_name}: {'no result' if self.shown is None else self.shown._brief()}"
+
+    @property
+    def full_name(self) -> str:
+        """The name that only this row has: METHOD, its head and its varied settings, such as ``dbpt,linear,eta=5``."""
+        return ",".join([self.method, *([self.head] if self.head else []), *map(named_value, self.varied.items())])
+
+    def has_name(self, name: str) -> bool:
+        """Return whether ``name`` means this row: its method, and perhaps its head and some varied settings."""
+        method, *details = name.split(",")
+        return method == self.method and set(self.full_name.split(",")).issuperset(details)
+
+    def is_like(self, row: "Row", fixed: Sequence[str]) -> bool:
+        """Return whether the head and the varied settings are those of ``row``, but for those that are ``fixed``."""
+        varied = [each for each in self.varied.items() if named_value(each) not in fixed]
+        return (row.head is None or self.head in (None, row.head, *fixed)) and all(
+            row.varied.get(name, value) == value for name, value in varied
+        )
+
     @property
     def seed_repeats(self) -> list[Repeat]:
         """The repeats with all training rows."""
@@ -151,7 +173,7 @@ class Row:
 
     @property
     def best_epoch(self) -> int | None:
-        """That of the first seed."""
+        """The best epoch of the first seed."""
         return next((repeat.best_epoch for repeat in self.seed_repeats), None)
 
     @property
@@ -178,6 +200,11 @@ class Row:
     def groups(self) -> Sequence[Group]:
         """The groups on the split that tables show, in the order g = y*A + a, if it was evaluated."""
         return self.shown.groups if self.shown else ()
+
+
+def named_value(varied: tuple[str, Any]) -> str:
+    """Return a setting and its value as ``--vary`` and the name of a row have them."""
+    return f"{varied[0]}={value_in_words(varied[1])}"
 
 
 Why = Literal["hedge", "few", "better", "score", "words", "last"]
@@ -246,22 +273,15 @@ class FailedTraining:
         return f"seed {self.seed}" if self.draw is None else f"draw {self.draw}"
 
 
-JUDGED = ("gla:mixed", "dbpt")
-
-
-def first_judged(methods: Sequence[str]) -> int:
-    """Return the position of the row that a comparison judges: the first of `JUDGED` that it has, else the last."""
-    return next((methods.index(name) for name in JUDGED if name in methods), len(methods) - 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Metrics(Brief):
     """The results of a run or a comparison: ``rows`` with their figures on the images of each split.
 
     Tables show those of ``split``. ``group_kind`` says which attributes define the groups of all figures; ``average``
     is the one in the tables. ``guesses`` are those of all but the test images, and ``relies_on_guesses`` says that
     figures or trainings depend on them. ``class_doubts`` are reasons not to trust the words of the classes. ``draws``
-    are those of ``--resample``. ``saved`` is None for a comparison.
+    are those of ``--resample``. ``saved`` is None for a comparison. ``against`` names the row that its rows are
+    compared with, None for ERM; ``leaders`` are the positions of its best row and of those that can't be told from it.
     """
 
     schema_version: int
@@ -282,23 +302,34 @@ class Metrics:
     settings: SharedSettings
     rows: list[Row]
     saved: Saved | None = None
+    against: str | None = None
+    leaders: list[Count] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     failed: list[FailedTraining] = field(default_factory=list)
     warnings: list[Caution] = field(default_factory=list)
     failed_images: Count = 0
 
+    def _brief(self) -> str:
+        chosen = [self.rows[self.chosen]._brief()] if self.rows else []
+        return ", ".join([repr(self.dataset.name), f"{len(self.rows)} rows", *chosen])
+
     @property
     def chosen(self) -> int:
-        """The position of the saved row; in a comparison, of that with mixed prompts, else ``dbpt``, else the last.
-
-        It is that with the first head. Of several with other settings, it is the best on validation.
-        """
+        """The position of the saved row; in a comparison, of the first of the ``leaders``, or the last without any."""
         if self.saved is not None:
             saved = (i for i, row in enumerate(self.rows) if self.saved and row.method == self.saved.method)
             return next(saved, len(self.rows) - 1)
-        first = self.rows[first_judged([row.method for row in self.rows])]
-        alike = [i for i, row in enumerate(self.rows) if (row.method, row.head) == (first.method, first.head)]
-        return max(alike, key=lambda i: self.rows[i].validation_score or -1.0)
+        return self.leaders[0] if self.leaders else len(self.rows) - 1
+
+    @property
+    def candidates(self) -> list[int]:
+        """The positions of the rows that can lead: of those that differ in settings alone, the best on validation."""
+        best = dict[tuple[str, str | None], int]()
+        for i, row in enumerate(self.rows):
+            other = best.setdefault((row.method, row.head), i)
+            if (row.validation_score or -1.0) > (self.rows[other].validation_score or -1.0):
+                best[row.method, row.head] = i
+        return [i for i in best.values() if self.rows[i].figure("worst_group_accuracy") is not None]
 
     @property
     def doubted_guesses(self) -> Sequence[FactorGuesses]:
@@ -332,21 +363,30 @@ class Metrics:
         return [other for other in self.rows if other is not row and other.method not in candidates]
 
     def reference(self, row: Row) -> Row | None:
-        """Return the row to compare ``row`` with: ERM with the same head and settings; for zero-shot, with any head.
+        """Return the row to compare ``row`` with: ERM or ``against``, with the same head and settings if not named.
 
-        Without one the saved row has the other row with the best worst group; zero-shot CLIP only if it knows the words
-        of the classes.
+        For a row without a head it has any head. Without one the saved row has the other row with the best worst group;
+        zero-shot CLIP only if it knows the words of the classes.
         """
-        others = self.others(row)
-        erm = (each for each in others if each.objective == "erm" and row.head in (each.head, None))
-        erm = (each for each in erm if all(row.varied.get(name, value) == value for name, value in each.varied.items()))
-        if (plain := next(erm, None)) is not None:
-            return None if row.objective == "erm" else plain
+        others, fixed = self.others(row), (self.against or "").split(",")[1:]
+        alike = (each for each in others if self._is_baseline(each) and each.is_like(row, fixed))
+        if (plain := next(alike, None)) is not None:
+            return None if self._is_baseline(row) else plain
         if self.saved is None or row.method != self.saved.method:
             return None
         known = [other for other in others if other.figure("worst_group_accuracy") is not None]
         known = [other for other in known if other.method != "zero-shot" or not self.class_doubts]
         return max(known, key=lambda other: other.figure("worst_group_accuracy") or 0.0, default=None)
+
+    def _is_baseline(self, row: Row) -> bool:
+        return row.objective == "erm" if self.against is None else row.has_name(self.against)
+
+    @property
+    def against_title(self) -> str:
+        """The title of the row that others are compared with, with the head and settings that ``against`` names."""
+        method, *details = (self.against or "erm").split(",")
+        titles = (row.title.removesuffix(varied_in_words(row.varied)) for row in self.rows if row.method == method)
+        return ", ".join([next(titles, "ERM") if self.against else "ERM", *details])
 
 
 def read_metrics(path: Path) -> Metrics:

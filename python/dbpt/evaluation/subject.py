@@ -106,6 +106,12 @@ class Subject:
         """(n,), those of the audited images."""
         return self.dataset.labels[self.audited]
 
+    @property
+    def p_true(self) -> NDArray[Any] | None:
+        """(n,), the probabilities of the true classes of the audited images; None if there are none."""
+        probabilities = self.predictions.probabilities
+        return None if probabilities is None else probabilities[np.arange(len(self.labels)), self.labels]
+
     def whose(self, split: str | None = None) -> dict[str, Any]:
         """Return the arguments that say whose predictions of which images these are, or of another ``split``.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
 from dbpt.evaluation import ExplainedErrors, Group
-from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.accuracy import are_apart, worst_first
 from dbpt.evaluation.audit import (
     AuditedFactor,
     AuditFigures,
@@ -18,7 +18,6 @@ from dbpt.evaluation.audit import (
     Pair,
     Verdict,
     VerdictKind,
-    are_apart,
     classes_of_one_attribute,
 )
 from dbpt.evaluation.results import PredictionsBy
@@ -44,7 +43,7 @@ LOOK_FIRST = (
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a verdict is about: the test of an attribute.
+    """The test of an attribute, which a verdict is about.
 
     Attributes:
         groups: those that have images.

@@ -269,13 +269,14 @@ def _about_factors(summary: Summary) -> list[str]:
 
 
 def _about_differences(metrics: Metrics) -> list[str]:
-    """Say what the columns against ERM are, or why there are none."""
+    """Say what the columns against ERM or another row are, or why there are none."""
     rows = [row for row in metrics.rows if row.difference is not None]
     if not rows:
-        if any(row.objective == "erm" for row in metrics.rows):
+        if metrics.against or any(row.objective == "erm" for row in metrics.rows):
             return []
         return ["no difference to ERM: erm is not among the methods"]
-    same = "the same head and seed"
+    title = metrics.against_title
+    same = "the same seed" if "," in (metrics.against or "") else "the same head and seed"
     if len(metrics.heads) > 1 and any(row.head is None for row in rows):
         same += f" (rows without training: head {metrics.heads[0]})"
     several = "would other seeds agree? (Student's t on the paired differences)"
@@ -286,7 +287,7 @@ def _about_differences(metrics: Metrics) -> list[str]:
             f"paired differences; the smallest pseudo-group has {smallest})"
         )
     return [
-        f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
+        f"against {title}: mean difference in worst-group accuracy to {title} with {same}, and its 95 % intervals",
         f"  over {metrics.repeat}s: {several if metrics.repeats > 1 else 'needs two or more'}",
         "  over images: would other images agree, with these classifiers? (paired answers, whichever group is worst)",
     ]

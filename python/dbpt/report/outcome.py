@@ -1,15 +1,17 @@
 """The verdict on a run or a comparison, in sentences: how biased it was before, and what training changed."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dbpt.evaluation import Group
-from dbpt.evaluation.audit import are_apart
+from dbpt.evaluation.accuracy import are_apart
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
+from dbpt.objectives import OBJECTIVES
 from dbpt.report.audit_sentences import distrust
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import Row, Summary
-from dbpt.report.text import capitalize_first, coded_in_words, in_words
+from dbpt.report.text import capitalize_first, coded_in_words, count_of, in_words
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
@@ -25,12 +27,79 @@ class Outcome(NamedTuple):
 def outcome_of(summary: Summary) -> Outcome:
     """Return the verdict on a run or a comparison; the figures are those over the `judged_factors`.
 
-    It says how biased the row to compare with is, and what the training of the chosen row changed.
+    That on a run says how biased the row to compare with is, and what the training of the chosen row changed; that on a
+    comparison names the best row, and those that can't be told from it.
     """
-    chosen, before, metrics = summary.chosen, summary.reference, summary.metrics
-    untrusted, doubts = by_doubts(metrics)
+    untrusted, doubts = by_doubts(summary.metrics)
     if untrusted is not None:
         return untrusted
+    found = best_of(summary) if len(summary.metrics.candidates) > 1 and summary.metrics.leaders else verdict_on(summary)
+    return found._replace(sentence=found.sentence + doubts)
+
+
+def best_of(summary: Summary) -> Outcome:
+    """Return which row of a comparison has the best worst group, and which ones can't be told from it."""
+    best, *tied = (summary.rows[i] for i in summary.metrics.leaders)
+    has = f"{best.name} has the highest {figure_name(summary.metrics)}, {in_words(best.worst_group_accuracy)}"
+    kind: Literal["improved", "unchanged"] = "improved" if summary.is_clear else "unchanged"
+    if not tied:
+        return Outcome(kind, "One row is best", f"{has}; every other row is clearly lower.")
+    names, more = [row.name for row in tied[:MOST_NAMED]], len(tied) - MOST_NAMED
+    names += [count_of(more, "other row")] if more > 0 else []
+    said = f"{has}, but {' and '.join(_tells(summary.metrics))} can’t tell {_listed(names)} from it."
+    return Outcome(kind, "Several rows tie", said)
+
+
+def _tells(metrics: Metrics) -> list[str]:
+    """Return what can tell rows apart: the draws or else the seeds, if there are several, and the images."""
+    return [*([f"the {metrics.repeat}s"] if metrics.repeats > 1 else []), "the images"]
+
+
+def about_leaders(summary: Summary) -> list[str]:
+    """Return how the best row of a comparison was found, and the simplest of those that can't be told from it."""
+    metrics, said = summary.metrics, list[str]()
+    best, leaders = summary.chosen, [summary.rows[i] for i in sorted(metrics.leaders)]
+    if len(leaders) > 1:
+        simplest = min(leaders, key=_complexity)
+        other = f"{simplest.name}, with {in_words(simplest.worst_group_accuracy)}"
+        these = f"the simplest of these {len(leaders)} rows"
+        said.append(f"It is also {these}." if simplest is best else f"{capitalize_first(these)} is {other}.")
+    if best.record.group_source == "true":
+        said.append(f"{best.name} is an oracle, which sees true attributes in training.")
+    if len(metrics.candidates) < len(metrics.rows) and any(row.varied for row in metrics.rows):
+        said.append("Of rows that differ in settings alone, the best on validation counts.")
+    others = len(metrics.candidates) - 1
+    over = " and ".join(_tells(metrics))
+    said.append(
+        f"Rows are told apart by paired differences, whose 95 % intervals over {over} must exclude 0, for all "
+        f"{count_of(others, 'other row')} at once; the best of several rows is partly best by chance."
+    )
+    return said
+
+
+MOST_NAMED = 6
+
+
+def _complexity(row: Row) -> tuple[object, ...]:
+    """Return by what rows are called simple: first no true attribute and no training, at last few own settings."""
+    record = row.record
+    kind = None if record.objective is None else OBJECTIVES[record.objective]
+    if kind is None:
+        return False, False
+    epochs = record.varied.get("epochs", row.metrics.settings.epochs)
+    stages = kind.refits or kind.trains_on != "train" or record.epochs > epochs
+    of_groups = kind.uses_groups, record.prompts == "group", record.alpha is not None
+    return record.group_source == "true", True, stages, *of_groups, len(kind.settings)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names in a sentence; those with a head or settings have commas."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def verdict_on(summary: Summary) -> Outcome:
+    """Return how biased the row to compare with is, and what the training of the chosen row changed."""
+    chosen, before, metrics = summary.chosen, summary.reference, summary.metrics
     if before is None or before.worst is None or chosen.worst is None:
         return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen))
     provenance = metrics.guesses.provenance
@@ -40,8 +109,8 @@ def outcome_of(summary: Summary) -> Outcome:
     needs_source = metrics.group_kind == "pseudo" and provenance != "clusters"
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if metrics.dataset.has_attributes else "class"
-    effect = _effect(_change(before, chosen), chosen, is_biased, group)
-    return effect._replace(sentence=f"{bias} {effect.sentence}{doubts}")
+    effect = _effect(_change(before, chosen), chosen, is_biased, group, is_clear=summary.is_clear)
+    return effect._replace(sentence=f"{bias} {effect.sentence}")
 
 
 def by_doubts(metrics: Metrics) -> tuple[Outcome | None, str]:
@@ -73,15 +142,15 @@ def _bias(row: Row, source: str) -> tuple[str, bool]:
     return f"{capitalize_first(method)} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
-def _effect(change: float, after: Row, was_biased: bool, group: str) -> Outcome:
+def _effect(change: float, after: Row, was_biased: bool, group: str, *, is_clear: bool) -> Outcome:
     """Return what training changed; ``change`` is that of worst-group accuracy in points."""
-    worst, difference = after.worst, after.record.difference
+    worst = after.worst
     assert worst is not None
     how = f"{'using' if after.record.alpha == 0 else 'training with'} {after.title}"
     training, right = capitalize_first(how), f"{in_words(worst.accuracy)} right"
     if not change:
         return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
-    if difference is None or not difference.is_clear:
+    if not is_clear:
         now = f"After {how} the worst {group} is {_name(worst)} with {right}"
         return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
@@ -118,10 +187,15 @@ def alone(row: Row) -> str:
 
 
 def leads_of(summary: Summary) -> list[Section | str]:
-    """Return how worst-group accuracy and the average changed, and the best row of a comparison if it is another."""
+    """Return how worst-group accuracy and the average changed; of a comparison, first what is said of the best row."""
     before, chosen, leads = summary.reference, summary.chosen, list[Section | str]()
+    untrusted, _ = by_doubts(summary.metrics)
+    if len(summary.metrics.candidates) > 1 and summary.metrics.leaders:
+        leads += [] if untrusted is None else [best_of(summary).sentence]
+        leads.append(" ".join(about_leaders(summary)))
     if before is None or before.worst is None or chosen.worst is None:
-        return [alone(chosen)]
+        return leads or [alone(chosen)]
+    leads += [verdict_on(summary).sentence] if leads and untrusted is None else []
     difference = chosen.record.difference
     leads.append(
         section(
@@ -133,15 +207,10 @@ def leads_of(summary: Summary) -> list[Section | str]:
             average=average_name(summary.metrics),
             change=_change(before, chosen),
             difference=difference,
+            is_clear=summary.is_clear,
             others="training images" if summary.metrics.draws else "seeds",
         )
     )
-    best = max(summary.rows, key=lambda row: row.worst_group_accuracy or 0.0)
-    if summary.metrics.saved is None and (best.worst_group_accuracy or 0.0) > (chosen.worst_group_accuracy or 0.0):
-        leads.append(
-            f"The highest worst-group accuracy of all rows is {in_words(best.worst_group_accuracy)}, of "
-            f"{best.name}; the best of several rows is partly best by chance."
-        )
     return leads
 
 

@@ -1,35 +1,24 @@
-"""Pictures of groups: contact sheets, those of guesses among them; examples of groups, and the surest mistakes."""
+"""Pictures of groups: contact sheets, those of guesses among them, and the wrong and right images of each group."""
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from dbpt.features.images import UnreadableImage, open_image
 from dbpt.groups import group_name
 from dbpt.groups.ids import permutation
 from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import Guesses
 from dbpt.report.text import guesser
+from dbpt.report.thumbnails import ImageFiles, Picture
 
 STRIP = 8
 SHEETS_BUDGET = 1_100_000
 """Bytes of all JPEGs; base64 adds a third."""
 MOST_ON_SHEETS = 768
 """With more groups the strips are shorter, so that no picture gets too small to judge."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image with the confidence of its guess; ``image`` is a JPEG thumbnail."""
-
-    path: str
-    image: bytes
-    confidence: float
 
 
 @dataclass(frozen=True)
@@ -56,8 +45,7 @@ class ContactSheet:
 
 
 def contact_sheets(
-    paths: Sequence[str],
-    root: Path,
+    images: ImageFiles,
     groups: NDArray[np.int64],
     confidence: NDArray[np.float32],
     *,
@@ -72,8 +60,7 @@ def contact_sheets(
     SHEETS_BUDGET bytes.
 
     Args:
-        paths: (N,) images, relative to ``root``.
-        root: their folder.
+        images: (N,) images.
         groups: (N,) int64, by class and guessed attribute; -1 if nothing was guessed.
         confidence: (N,) of the guesses.
         group_names: (G,) pairs of class and attribute.
@@ -89,8 +76,8 @@ def contact_sheets(
     max_bytes = SHEETS_BUDGET // max(int(np.minimum(sizes[shown], 3 * each).sum()), 1)
 
     def strip(title: str, rows: NDArray[np.int64], number: int) -> Strip:
-        thumbnails = first_thumbnails(paths, root, rows.tolist(), number, max_bytes)
-        return Strip(title, tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in thumbnails))
+        pictures = images.first(rows.tolist(), number, max_bytes)
+        return Strip(title, tuple(replace(each, probability=float(confidence[i])) for i, each in pictures.items()))
 
     sheets = []
     for g, (class_name, attribute) in enumerate(group_names):
@@ -115,20 +102,14 @@ def contact_sheets(
     return sheets
 
 
-EACH = 8
-MOST_EXAMPLES = 384
-"""With more groups each has fewer, so that no picture gets too small to judge."""
-EXAMPLES_BUDGET = 400_000
+MOST_WRONG = 100
+"""Wrong images of a group on a page."""
+FEW = 4
+"""Right images of each group, or more if fewer are wrong."""
+MOST_EXAMPLES = 1200
+"""With more pictures, the groups of the highest accuracy have fewer, so that no picture gets too small to judge."""
+EXAMPLES_BUDGET = 3_600_000
 """Bytes of all JPEGs; base64 adds a third."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """An image; ``image`` is a JPEG thumbnail, ``predictions`` are class names, one of each classifier."""
-
-    path: str
-    image: bytes
-    predictions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -136,7 +117,8 @@ class GroupExamples:
     """A group of ``n`` images: how many the classifiers predict correctly, and pictures of some.
 
     ``right`` says how many of the images each classifier predicts correctly, ``gained`` how many only the last one
-    does, and ``lost`` how many only the first one does.
+    does, and ``lost`` how many only the first one does. ``examples`` are the images that the last one gets wrong, those
+    that it is surest of first, then right ones.
     """
 
     class_name: str
@@ -145,166 +127,106 @@ class GroupExamples:
     right: tuple[int, ...]
     gained: int
     lost: int
-    examples: tuple[Example, ...]
+    examples: tuple[Picture, ...]
 
     @property
     def name(self) -> str:
         """Class · attribute."""
         return group_name(self.class_name, self.attribute)
 
+    @property
+    def share_right(self) -> float:
+        """The accuracy of the last classifier."""
+        return self.right[-1] / max(self.n, 1)
+
+    @property
+    def wrong(self) -> int:
+        """The number of images that the last classifier gets wrong."""
+        return self.n - self.right[-1]
+
+    @property
+    def wrong_shown(self) -> int:
+        """The number of pictures of such images."""
+        return sum(picture.predictions[-1] != self.class_name for picture in self.examples)
+
 
 def group_examples(
-    paths: Sequence[str],
-    root: Path | None,
+    images: ImageFiles | None,
     groups: NDArray[np.int64],
     predictions: Sequence[NDArray[np.int64]],
     *,
     group_names: Sequence[tuple[str, str]],
     classes: Sequence[str],
+    p_true: NDArray[Any] | None = None,
     seed: int = 0,
-    first: Sequence[int] = (),
-    wrong_first: bool = False,
+    most_wrong: int = MOST_WRONG,
 ) -> list[GroupExamples]:
-    """Return the images of each group with the predictions of one or more classifiers.
+    """Return the images of each group with the predictions of one or more classifiers, in the order of ``group_names``.
 
-    Chance chooses the pictures, whatever the predictions are, or those of each kind if wrong ones are first.
+    The pictures of a group are up to ``most_wrong`` images that the last classifier gets wrong, and a few right ones.
+    If that is too much for a page, each group has a few of both first, and those of the lowest accuracy have the rest.
+    Where an image can't be read, the next one replaces it. All pictures together have at most EXAMPLES_BUDGET bytes.
 
     Args:
-        paths: (N,) images, relative to ``root``.
-        root: their folder; None without images, and then there are no pictures.
+        images: (N,) images; None without images, and then there are no pictures.
         groups: (N,) int64, -1 for images of no group.
         predictions: (N,) int64 of each classifier, indices into ``classes``.
         group_names: (G,) pairs of class and attribute.
         classes: (C,) names.
-        seed: decides which images are shown.
-        first: the groups that have pictures first if not all groups can have some.
-        wrong_first: whether half of the pictures, the first ones, are of images that the last classifier gets wrong,
-            if there are as many.
+        p_true: (N,) probabilities of the true class by the last classifier: wrong images with the lowest one come
+            first. Without them, they come in the order of the data.
+        seed: decides which right images are shown.
+        most_wrong: the wrong images of a group that are shown at most.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
-    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
-    each = min(EACH, MOST_EXAMPLES // max(len(shown), 1))
-    max_bytes = EXAMPLES_BUDGET // max(int(np.minimum(sizes[shown], each).sum()), 1)
-    examples = []
-    for g, (class_name, attribute) in enumerate(group_names):
-        rows = np.flatnonzero(groups == g) if sizes[g] else np.empty(0, np.int64)
-        right = [of_one[rows] == classes.index(class_name) for of_one in predictions]
-        pictures = []
-        if root is not None and g in shown:
-            drawn = permutation(len(rows), seed, g)
-            if wrong_first:
-                wrong = drawn[~right[-1][drawn]]
-                drawn = np.concatenate([wrong[: each // 2], drawn[right[-1][drawn]], wrong[each // 2 :]])
-            order = rows[drawn].tolist()
-            pictures = [
-                Example(paths[row], jpeg, tuple(classes[of_one[row]] for of_one in predictions))
-                for row, jpeg in first_thumbnails(paths, root, order, each, max_bytes)
-            ]
-        examples.append(
-            GroupExamples(
-                class_name,
-                attribute,
-                len(rows),
-                tuple(int(of_one.sum()) for of_one in right),
-                int((right[-1] & ~right[0]).sum()),
-                int((right[0] & ~right[-1]).sum()),
-                tuple(pictures),
-            )
-        )
-    return examples
+    rows_of = [np.flatnonzero(groups == g) if sizes[g] else np.empty(0, np.int64) for g in range(len(group_names))]
+    right = [
+        [of_one[rows] == classes.index(name) for of_one in predictions]
+        for rows, (name, _) in zip(rows_of, group_names, strict=True)
+    ]
+    correct = [int(of_group[-1].sum()) for of_group in right]
+    worst_first = sorted(np.flatnonzero(sizes).tolist(), key=lambda g: correct[g] / sizes[g])
+    numbers = _numbers([(int(sizes[g]) - correct[g], correct[g]) for g in worst_first], most_wrong) if images else []
+    max_bytes = EXAMPLES_BUDGET // max(sum(map(sum, numbers)), 1)
 
+    def example(row: int, picture: Picture) -> Picture:
+        p = None if p_true is None else float(p_true[row])
+        return replace(picture, predictions=tuple(classes[of_one[row]] for of_one in predictions), probability=p)
 
-GALLERY_SIZE = 24
-GALLERY_BUDGET = 150_000
-"""Bytes of all JPEGs; base64 adds a third."""
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A misclassified image for the gallery; ``image`` is a JPEG thumbnail, ``p_true`` None without probabilities."""
-
-    path: str
-    image: bytes
-    label: str
-    attribute: str
-    prediction: str
-    p_true: float | None
-
-
-def surest_mistakes(
-    paths: Sequence[str],
-    root: Path,
-    group: tuple[str, str],
-    predictions: Sequence[str],
-    p_true: NDArray[np.float64] | None,
-) -> list[Mistake]:
-    """Return the 24 misclassified images of a group that have the lowest probability of the true class.
-
-    Where an image can't be read, the next one replaces it.
-
-    Args:
-        paths: (n,) the images of the group, relative to ``root``.
-        root: their folder.
-        group: its class and attribute, by name.
-        predictions: (n,) class names.
-        p_true: (n,) probabilities of the true class; None takes the first mistakes.
-    """
-    wrong = np.flatnonzero([prediction != group[0] for prediction in predictions])
-    if p_true is not None:
-        wrong = wrong[np.argsort(p_true[wrong], kind="stable")]
+    pictures = dict[int, tuple[Picture, ...]]()
+    for g, (num_wrong, num_right) in zip(worst_first, numbers, strict=False):
+        if images and num_wrong + num_right:
+            rows, is_right = rows_of[g], right[g][-1]
+            wrong, drawn = rows[~is_right], permutation(len(rows), seed, g)
+            surest = wrong if p_true is None else wrong[np.argsort(p_true[wrong], kind="stable")]
+            shown = images.first(surest.tolist(), num_wrong, max_bytes)
+            shown |= images.first(rows[drawn[is_right[drawn]]].tolist(), num_right, max_bytes)
+            pictures[g] = tuple(example(row, picture) for row, picture in shown.items())
     return [
-        Mistake(paths[i], image, *group, predictions[i], None if p_true is None else float(p_true[i]))
-        for i, image in first_thumbnails(paths, root, wrong.tolist(), GALLERY_SIZE, GALLERY_BUDGET // GALLERY_SIZE)
+        GroupExamples(
+            *group_names[g],
+            len(rows_of[g]),
+            tuple(int(of_one.sum()) for of_one in of_group),
+            int((of_group[-1] & ~of_group[0]).sum()),
+            int((of_group[0] & ~of_group[-1]).sum()),
+            pictures.get(g, ()),
+        )
+        for g, of_group in enumerate(right)
     ]
 
 
-QUALITIES = (85, 75, 60, 45, 30)
-SIZES = (144, 128, 112, 96, 80, 64, 48, 32)
-BYTES_PER_PIXEL = 0.25  # of most photographs at a quality of 60
-TRIES = 3  # per picture, until images are given up as unreadable
-
-
-def thumbnail(path: Path, pixels: int, *, max_bytes: int | None = None) -> bytes:
-    """Return the image as a JPEG at most ``pixels`` wide and high. Its quality is lowered to 30 to fit ``max_bytes``.
-
-    Alpha is dropped, as it is for CLIP. Raises `UnreadableImage` with the reason.
-    """
-    image = open_image(path).convert("RGB")
-    image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
-    for quality in QUALITIES:  # the last one is taken even if it doesn't fit
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        if max_bytes is None or buffer.tell() <= max_bytes:
-            break
-    return buffer.getvalue()
-
-
-def first_thumbnails(
-    paths: Sequence[str], root: Path, rows: Sequence[int], number: int, max_bytes: int
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the first ``number`` of ``rows`` whose images can be read, each with its thumbnail.
-
-    Args:
-        paths: the paths of all rows, relative to ``root``.
-        root: the folder of the images.
-        rows: the rows to try, in order: at most 3 times ``number``.
-        number: how many to yield.
-        max_bytes: of a thumbnail, which is as large as that allows for most photographs, and smaller for noise.
-    """
-    sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= max_bytes] or SIZES[-1:]
-    readable = 0
-    for row in rows[: TRIES * number]:
-        if readable == number:
-            return
-        try:
-            for size in sizes:
-                jpeg = thumbnail(root / paths[row], size, max_bytes=max_bytes)
-                if len(jpeg) <= max_bytes:
-                    break
-        except UnreadableImage:  # it has changed since
-            continue
-        readable += 1
-        yield row, jpeg
+def _numbers(available: Sequence[tuple[int, int]], most_wrong: int) -> list[list[int]]:
+    """Return how many wrong and right pictures each group has, of those ``available``; the first has precedence."""
+    numbers, left = [], MOST_EXAMPLES
+    for wrong, right in available:
+        shown = min(wrong, FEW, left)
+        numbers.append([shown, min(right, 2 * FEW - shown, left - shown)])
+        left -= sum(numbers[-1])
+    for of_group, (wrong, _) in zip(numbers, available, strict=True):
+        more = min(left, max(0, min(wrong, most_wrong) - of_group[0]))
+        of_group[0] += more
+        left -= more
+    return numbers
 
 
 MOST_OPEN = 8

@@ -43,12 +43,16 @@ def result_charts(metrics: Metrics, history: History = ()) -> dict[str, charts.C
 
 
 def charted_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of the chart of groups: zero-shot, ERM and the chosen one, and those with the best worst group.
+    """Return the rows of the chart of groups: zero-shot, ERM, the chosen one, its reference, and the best ones.
 
     They keep the order of the table.
     """
     known, fixed = [row for row in rows if row.groups], ("zero-shot", "erm", "chosen")
-    order = sorted(known, key=lambda row: (row.color not in fixed, -(row.worst_group_accuracy or 0.0)))
+    against = [row.metrics.reference(row.record) for row in known if row.chosen]
+    order = sorted(
+        known,
+        key=lambda row: (row.color not in fixed and row.record not in against, -(row.worst_group_accuracy or 0.0)),
+    )
     return [row for row in known if row in order[:MOST_CHARTED]]
 
 

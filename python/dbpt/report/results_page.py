@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.results import Metrics
-from dbpt.groups import group_name
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.heads.outputs import group_templates
 from dbpt.report import sections
@@ -29,12 +27,13 @@ from dbpt.report.notes import (
     selecting_figure,
 )
 from dbpt.report.outcome import Outcome, leads_of, outcome_of
-from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake, contact_sheets, group_examples
+from dbpt.report.pictures import GroupExamples, GuessSheets, contact_sheets, group_examples
 from dbpt.report.result_charts import MOST_CURVES, validation_title
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary
 from dbpt.report.tables import confusion_counts
 from dbpt.report.text import count_of, guesser, sentence, whose_guesses
+from dbpt.report.thumbnails import ImageFiles
 from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.study import Study
 
@@ -84,9 +83,8 @@ def render_results(
     steps: NextSteps,
     charts: Mapping[str, Chart | None],
     answers: Answers | None = None,
-    mistakes: Sequence[Mistake] | None = None,
 ) -> str:
-    """Return the page. That of a run also has the curves of its training, the data and mistakes.
+    """Return the page. That of a run also has the curves of its training, and the data.
 
     Args:
         metrics: the figures of the run or comparison.
@@ -96,7 +94,6 @@ def render_results(
         steps: the commands to go on.
         charts: the `result_charts`.
         answers: the answers of one or two rows; None without results.
-        mistakes: the mistakes of the chosen row of a run in its worst group; None without images.
     """
     data, guesses, is_run = metrics.dataset, metrics.guesses, metrics.saved is not None
     kind, name, file = ("fit", "report", "metrics.json") if is_run else ("compare", "comparison", "compare.csv")
@@ -128,11 +125,6 @@ def render_results(
             quality = section("quality", summary=summary, **of_quality)
         seed_of_guesses = metrics.seeds[0] if len(metrics.seeds) > 1 else None
         parts.append(sections.guessed(sheets, use=use, seed=seed_of_guesses, quality=quality))
-    if is_run:
-        worst = chosen.worst
-        worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
-        whose = f"By {chosen.title}. "
-        parts.append(section("mistakes", f"Mistakes in {worst_name}", mistakes=mistakes, whose=whose))
     of_words = data.has_attributes and not (data.clusters or data.coded)
     if (steps.fit or steps.guess) or (is_run and of_words and sheets.sheets is not None):
         what = "cluster" if data.clusters else "value" if data.coded else "guess"
@@ -194,40 +186,43 @@ def _head(summary: Summary, judged: Summary, outcome: Outcome) -> Section:
 def compared_rows(metrics: Metrics, finished: Collection[int]) -> list[int]:
     """Return the positions of the two rows whose answers a page shows: one before, and the chosen one.
 
-    Before is zero-shot, else ERM with the same head, else the first of the ``finished`` rows; none if it has no other.
+    Before is the row of ``--against``, else zero-shot, else ERM with the same head, else the first of the ``finished``
+    rows; none if it has no other.
     """
     chosen = metrics.rows[metrics.chosen]
+    reference = metrics.reference(chosen) if metrics.against else None
 
-    def rank(position: int) -> tuple[bool, bool]:
+    def rank(position: int) -> tuple[bool, bool, bool]:
         row = metrics.rows[position]
-        return row.method != "zero-shot", (row.method, row.head) != ("erm", chosen.head)
+        return row is not reference, row.method != "zero-shot", (row.method, row.head) != ("erm", chosen.head)
 
     others = [position for position in sorted(finished) if position != metrics.chosen]
     return [*sorted(others, key=rank)[:1], metrics.chosen]
 
 
-def answers_of(study: Study, metrics: Metrics, predictions: Mapping[int, NDArray[np.int64]]) -> Answers:
+def answers_of(
+    study: Study, predictions: Mapping[int, NDArray[np.int64]], probabilities: NDArray[np.float32], page: Path
+) -> Answers:
     """Return the answers to the images of the split that tables show.
 
     Args:
         study: the data of the rows, with their seed.
-        metrics: the figures of all rows.
         predictions: (N,) by the position of the row, the chosen one last.
+        probabilities: (N, C) of the chosen row.
+        page: the folder that the page is for.
     """
     dataset, config, rows = study.dataset, study.config, study.rows(study.split)
-    shown = metrics.rows[metrics.chosen].shown
     return Answers(
         rows=list(predictions),
         seed=config.seed,
         examples=group_examples(
-            dataset.paths_of(rows),
-            dataset.root if config.opens_images else None,
+            ImageFiles(dataset.paths_of(rows), dataset.root, page) if config.opens_images else None,
             study.reported.groups[rows],
             [predicted[rows] for predicted in predictions.values()],
             group_names=study.reported.pairs,
             classes=dataset.class_names,
+            p_true=probabilities[rows, dataset.labels[rows]],
             seed=config.seed,
-            first=[group.index for group in worst_first(shown.groups)] if shown else [],
         ),
         confusions=[
             confusion_counts(dataset.labels[rows], each[rows], dataset.num_classes) for each in predictions.values()
@@ -251,10 +246,10 @@ def made_by_words(
     )
 
 
-def guess_sheets(study: Study) -> GuessSheets:
-    """Return the judged guesses of all but the test rows, with contact sheets if there are images.
+def guess_sheets(study: Study, page: Path) -> GuessSheets:
+    """Return the judged guesses of all but the test rows, with contact sheets for a page in the folder ``page``.
 
-    Of clusters, add class, cluster and its share of the class for each.
+    Without images there are none. Of clusters, add class, cluster and its share of the class for each.
     """
     dataset, pseudo, rows = study.dataset, study.pseudo, study.dataset.rows_to_fit
     assert study.guesses is not None and pseudo.confidence is not None
@@ -262,9 +257,9 @@ def guess_sheets(study: Study) -> GuessSheets:
     groups, pairs = grouping.groups[rows], grouping.pairs
     sheets, clusters = None, list[tuple[str, str, float]]()
     if study.config.opens_images and grouping.provenance != "none":
-        paths, seed = dataset.paths_of(rows), study.config.seed
+        images, seed = ImageFiles(dataset.paths_of(rows), dataset.root, page), study.config.seed
         of: dict[str, Any] = {"group_names": pairs, "seed": seed, "is_known": grouping.provenance in BY_VALUES}
-        sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], **of)
+        sheets = contact_sheets(images, groups, pseudo.confidence[rows], **of)
     if grouping.provenance == "clusters":
         counts_CK = grouping.counts(rows).reshape(dataset.num_classes, -1)
         shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()

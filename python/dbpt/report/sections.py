@@ -28,7 +28,7 @@ Templates = Sequence[Sequence[str]]
 MOST_GROUPS_TABLED = 200
 """With more groups, the tables show the ones with the lowest accuracy."""
 MOST_CELLS = 8000
-"""With more figures, the table of the groups shows fewer groups, so that the page stays below 3 MB."""
+"""With more figures, the table of the groups shows fewer groups, so that the page stays below 8 MB."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.accuracy import merged_groups, worst_first
+from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.repeats import groups_of_factors
 from dbpt.evaluation.results import Metrics
 from dbpt.report.findings import doubts_in_words
@@ -54,7 +55,7 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
 @dataclass(frozen=True, repr=False)
-class Row:
+class Row(Brief):
     """A row of the table of ``metrics``, with its color on pages. Figures are fractions, means over the seeds."""
 
     record: results.Row
@@ -62,9 +63,8 @@ class Row:
     chosen: bool
     color: str
 
-    def __repr__(self) -> str:
-        worst, average = percent(self.worst_group_accuracy), percent(self.average_accuracy)
-        return f"Row({self.title}: worst group {worst} %, average {average} %)"
+    def _brief(self) -> str:
+        return f"{self.name}: {'no result' if self.record.shown is None else self.record.shown._brief()}"
 
     @property
     def method(self) -> str:
@@ -195,6 +195,12 @@ class Summary:
         """The row to compare the chosen one with."""
         record = self.metrics.reference(self.chosen.record)
         return next((row for row in self.rows if row.record is record), None)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the chosen row differs from its reference beyond chance; the best of many rows must do so as such."""
+        difference, leaders = self.chosen.record.difference, [self.rows[i] for i in self.metrics.leaders]
+        return difference is not None and difference.is_clear and self.reference not in leaders
 
     @property
     def zero_shot(self) -> Row | None:

@@ -1,6 +1,6 @@
 """Tables as text and CSV: results and confusions; `Shown`, the base of what commands return."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt.data.writing import csv_text
+from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import FigureDifference
 from dbpt.evaluation.results import FIGURES, Metrics
 from dbpt.report import text
@@ -84,7 +85,7 @@ def _difference_columns(rows: Sequence[Row]) -> list[list[str]]:
     images = [each.over_images if each else None for each in differences]
     repeats = f"{rows[0].metrics.repeat}s"
     return [
-        ["worst gr.", "against", "ERM", *(text.signed_points(figure.mean) for figure in worst)],
+        ["worst gr.", "against", rows[0].metrics.against_title, *(text.signed_points(figure.mean) for figure in worst)],
         ["95 %", "over", repeats, *(text.signed_interval(figure.over_repeats) for figure in worst)],
         ["95 %", "over", "images", *map(text.signed_interval, images)],
     ]
@@ -150,8 +151,8 @@ def _factor_lines(summary: Summary) -> list[str]:
 def table_lines(metrics: Metrics) -> list[dict[str, Any]]:
     """Return a line for each row, by column: fractions with full digits; None if missing.
 
-    The first figures are those of the table of a run. All means and deviations follow, the differences to ERM with
-    their intervals, and the accuracy of each group.
+    The first figures are those of the table of a run. All means and deviations follow, the differences to ERM or
+    another row with their intervals, and the accuracy of each group.
     """
     lines, groups = list[dict[str, Any]](), [f"accuracy of {name}" for name in metrics.dataset.group_names]
     varied = dict.fromkeys(name for row in metrics.rows for name in row.varied)
@@ -170,13 +171,13 @@ def table_lines(metrics: Metrics) -> list[dict[str, Any]]:
             line |= {f"worst_group_accuracy_{each.name}": worst.get(each.name) for each in metrics.dataset.factors}
         for name in FIGURES:
             line |= {f"{name}_mean": record.figure(name), f"{name}_sd": record.deviations.get(name)}
-        difference = record.difference
+        difference, against = record.difference, f"against_{metrics.against or 'erm'}"
         for name in FIGURES:
             figure = difference.figures[name] if difference else FigureDifference()
-            line[f"{name}_against_erm_mean"] = figure.mean
+            line[f"{name}_{against}_mean"] = figure.mean
             for over, interval in (("seeds", figure.over_seeds), ("draws", figure.over_draws)):
-                line |= _bounds(f"{name}_against_erm_{over}", interval)
-        line |= _bounds("worst_group_accuracy_against_erm_images", difference.over_images if difference else None)
+                line |= _bounds(f"{name}_{against}_{over}", interval)
+        line |= _bounds(f"worst_group_accuracy_{against}_images", difference.over_images if difference else None)
         accuracies = [group.accuracy for group in row.groups] or [None] * len(groups)
         lines.append(line | dict(zip(groups, accuracies, strict=True)))
     return lines
@@ -191,8 +192,8 @@ def csv_of_lines(lines: Sequence[Mapping[str, object]]) -> str:
     return csv_text([list(lines[0]), *(line.values() for line in lines)])
 
 
-class Shown(ABC):
-    """A result that shows itself as its table, in text and in notebooks."""
+class Shown(Brief):
+    """A result that shows itself as its table, in text and in notebooks, and in one line as its ``repr``."""
 
     @abstractmethod
     def table(self) -> str:

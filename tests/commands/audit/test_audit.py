@@ -1,6 +1,7 @@
 """`dbpt.audit` and ``dbpt audit``: whose predictions, which images, the verdict, the files."""
 
 import json
+import re
 import shlex
 from dataclasses import asdict, replace
 
@@ -15,7 +16,16 @@ from dbpt.evaluation.audit import AuditFigures
 from dbpt.storage.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]
-FILES = ["audit.html", "audit.json", "config.toml", "figures", "groups.csv", "images.csv", "status.json"]
+FILES = [
+    "audit.html",
+    "audit.json",
+    "config.toml",
+    "figures",
+    "groups.csv",
+    "images.csv",
+    "status.json",
+    "suspicious.csv",
+]
 
 
 def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):
@@ -236,25 +246,27 @@ def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
     assert found.verdict.sentence[:40] in (out / "audit.html").read_text()
 
 
-def test_the_page_shows_the_mistakes_of_one_group_of_the_true_attributes(tiny, settings, tmp_path, monkeypatch):
-    def record(paths, root, group, predictions, p_true):
-        seen.update(zip(paths, zip([group] * len(paths), predictions, p_true, strict=True), strict=True))
-        return []
-
-    seen = {}
-    monkeypatch.setattr("dbpt.commands.audit.surest_mistakes", record)
+def test_the_page_shows_the_mistakes_in_the_groups_of_the_true_attributes(tiny, settings, tmp_path):
     other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}  # than CLIP guesses
     table = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in tiny.rows()])
-    predictions = np.tile([0.7, 0.3], (32, 1))  # the second class is never predicted
-    found = dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **settings)
-    group = found.figures.metrics.worst_group if found.verdict.group is None else found.verdict.group
-    named = found.figures.data.groups[group]
-    for image in rows_of(tmp_path / "audit" / "images.csv"):
-        if (image["label"], image["attribute"]) == named:
-            _, prediction, p_true = seen.pop(image["path"])
-            assert prediction == image["prediction"]
-            assert p_true == pytest.approx(float(image[f"p_{named[0]}"]), abs=1e-5)
-    assert not seen
+    draws = np.random.default_rng(0).uniform(0.51, 0.9, 32)  # the second class is never predicted
+    predictions = np.stack([draws, 1 - draws], axis=1)
+    dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **settings)
+    html = (tmp_path / "audit/audit.html").read_text()
+    images = [image | {"p": float(image[f"p_{image['label']}"])} for image in rows_of(tmp_path / "audit/images.csv")]
+    sheets = re.findall(
+        r'<details class="sheet"[^>]*>\n<summary><strong>(.*?)</strong>(.*?)</details>', html, re.DOTALL
+    )
+    sheets = [(name, sheet) for name, sheet in sheets if " wrong. Here: " in sheet]
+    assert len(sheets) == 4
+    for name, sheet in sheets:
+        members = [image for image in images if f"{image['label']} · {image['attribute']}" == name]
+        wrong = sorted((each for each in members if each["label"] != each["prediction"]), key=lambda each: each["p"])
+        paths = re.findall('<span class="path">(.*?)</span>', sheet.replace("<wbr>", ""))
+        assert paths[: len(wrong)] == [each["path"] for each in wrong] and len(paths) == 8
+        assert {each["path"] for each in members} >= set(paths)
+        links = re.findall('<a href="([^#"]*)">original', sheet)
+        assert [(tmp_path / "audit" / link).is_file() for link in links] == [True] * 8
 
 
 def test_of_many_classes_and_attributes_only_groups_with_images_are_kept(tiny, settings, tmp_path):

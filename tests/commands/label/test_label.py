@@ -38,6 +38,7 @@ def true_answers(tiny, sample: Path) -> dict[str, str]:
 def judged(sample: Path, answers: dict[str, str]) -> dict:
     """The figures that these answers give."""
     result = dbpt.judge_labels(sample, write_labels(sample.parent / "labels.csv", sample, answers))
+    assert "worst group " in repr(result) and repr(result).endswith(f" n_labelled={result.n_labelled})")
     return result.to_dict() | {"warnings": list(map(str, result.warnings))}
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.result import Audit, audit_figures, render_audit
+from dbpt.commands.audit.suspicious import suspicious_images, suspicious_strips
 from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.writing import write_table
 from dbpt.evaluation import GroupMetrics, gap_interval
-from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
 from dbpt.evaluation.audit_verdict import association, audited_factors, verdict_of_factors
 from dbpt.evaluation.of_study import metrics_of
@@ -27,9 +27,10 @@ from dbpt.guesses.grouping import Grouping
 from dbpt.report.audit_sentences import with_sentences
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import advice_of
-from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
+from dbpt.report.pictures import contact_sheets, group_examples
 from dbpt.report.tables import confusion_counts, csv_of_lines
 from dbpt.report.text import setting_texts
+from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -50,7 +51,8 @@ AUDIT_FOLDER = OutputFolder(
     record=Marker,
     schema_version=SCHEMA_VERSION,
     is_file=lambda name: (
-        name in ("audit.html", "audit.json", "groups.csv", "factors.csv", "images.csv", "images.parquet")
+        name in ("audit.html", "audit.json", "groups.csv", "factors.csv")
+        or name in ("images.csv", "images.parquet", "suspicious.csv", "suspicious.parquet")
     ),
     subfolders={FIGURES: figures_named("accuracy", r"accuracy_factor-\d+")},
     can_resume=False,
@@ -84,8 +86,8 @@ def audit(
             prediction, and optionally label and a probability for each class, ``p_CLASS``; a ``.npy`` file in the order
             of the data; a data frame of pandas or polars with the columns of such a file; or an array: (N,) integers,
             which are class indices, (N,) class names, or (N, C) probabilities.
-        out: a folder for ``audit.html``, ``audit.json``, ``groups.csv`` and ``images.csv``; it must not exist unless
-            ``overwrite``.
+        out: a folder for ``audit.html``, ``audit.json``, ``groups.csv``, ``images.csv`` and ``suspicious.csv``; it must
+            not exist unless ``overwrite``.
         split: "train", "val", "test" or "all"; by default the one that `dbpt.fit` reports: test, else val, else train.
             A probe takes the first of train, val and test, since it learns from these images.
         overwrite: replace the audit in ``out``.
@@ -107,7 +109,7 @@ def audit(
         if out is not None:
             result = replace(result, folder=Path(out))
             charts = audit_figures(result.figures)
-            page = _page(subject, result.figures, study, charts)
+            page = _page(subject, result, study, charts, Path(out))
             _write(Path(out), result, page, charts, subject.config, overwrite=overwrite)
     log_warnings(result.warnings, subject.logged)
     return result
@@ -153,6 +155,10 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     guessed = {} if guesses.provenance in OWN_VALUES else words.guessed()
     gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
     names = dataset.attribute_names if grouping.has_words else ()
+    # Clusters of one class are not those of another, and guesses that can't be trusted say nothing.
+    compares = grouping.provenance != "clusters" and verdict.kind != "untrusted"
+    sizes = study.train_counts if study.train_counts.any() else grouping.counts(rows)
+    suspicious, looks = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
         verdict=verdict,
@@ -171,6 +177,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],
         next_step=step,
+        suspicious=looks,
         factors=factors if parts[1:] else [],
         keeps_known=config.guess_only_unknown,
         settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
@@ -186,7 +193,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         probabilities=subject.predictions.probabilities,
     )
     figures = with_sentences(replace(figures, next_step=replace(step, sentence=advice_of(figures))))
-    return Audit(figures, images, None), study
+    return Audit(figures, images, suspicious, None), study
 
 
 def groupings_of(subject: Subject, pseudo: GuessedFactors) -> tuple[Grouping, list[Grouping]]:
@@ -222,37 +229,27 @@ def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None)
     return gap_interval(correct, counts, counts, rest=(round(metrics.average * metrics.n) - sum(correct), rest))
 
 
-def _page(subject: Subject, figures: AuditFigures, study: Study, charts: Mapping[str, Chart | None]) -> str:
-    """Return the HTML page, with contact sheets and the surest mistakes in a group if there are images."""
-    dataset, rows, predictions, pseudo = subject.dataset, subject.audited, subject.predictions, study.pseudo
+def _page(subject: Subject, result: Audit, study: Study, charts: Mapping[str, Chart | None], folder: Path) -> str:
+    """Return the HTML page for the ``folder``, with contact sheets and the images of each group if there are images."""
+    dataset, rows, pseudo, figures = subject.dataset, subject.audited, study.pseudo, result.figures
     if not subject.config.opens_images:
         return render_audit(figures, None, charts=charts)
     assert pseudo.confidence is not None
-    guessed, paths, seed = study.grouping("pseudo"), dataset.paths_of(rows), subject.config.seed
+    guessed, images = study.grouping("pseudo"), ImageFiles(dataset.paths_of(rows), dataset.root, folder)
+    seed = subject.config.seed
     of: dict[str, Any] = {"group_names": guessed.pairs, "seed": seed, "is_known": guessed.provenance in BY_VALUES}
-    sheets = contact_sheets(paths, dataset.root, guessed.groups[rows], pseudo.confidence[rows], **of)
-    groups, names = study.reported.groups[rows], study.reported.pairs
+    sheets = contact_sheets(images, guessed.groups[rows], pseudo.confidence[rows], **of)
     examples = group_examples(
-        paths,
-        dataset.root,
-        groups,
-        [predictions.predictions],
-        group_names=names,
+        images,
+        study.reported.groups[rows],
+        [subject.predictions.predictions],
+        group_names=study.reported.pairs,
         classes=dataset.class_names,
+        p_true=subject.p_true,
         seed=seed,
-        first=[group.index for group in worst_first(figures.groups)],
     )
-    mistakes = None
-    if shown := figures.named_group or figures.worst_group:
-        members, label = np.flatnonzero(groups == shown.index), dataset.class_names.index(shown.class_name)
-        mistakes = surest_mistakes(
-            paths.take(members),
-            dataset.root,
-            names[shown.index],
-            [dataset.class_names[y] for y in predictions.predictions[members]],
-            None if predictions.probabilities is None else predictions.probabilities[members, label],
-        )
-    return render_audit(figures, sheets, mistakes, examples, charts)
+    strips = suspicious_strips(result.suspicious, dataset.root, folder)
+    return render_audit(figures, sheets, examples, charts, strips)
 
 
 def _write(
@@ -265,6 +262,7 @@ def _write(
         if rows:
             write_atomically(out / name, csv_of_lines(rows))
     write_table(out, "images", result.images)
+    write_table(out, "suspicious", result.suspicious)
     write_figures(out, charts)
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)

@@ -16,6 +16,7 @@ from dbpt.data.writing import Column, unmarked
 from dbpt.errors import InputError, in_digits, nearest
 from dbpt.evaluation import worst_group_difference_interval
 from dbpt.evaluation.audit import AuditFigures
+from dbpt.evaluation.brief import Brief, in_percent, in_points
 from dbpt.groups import group_name, worst_group_accuracy
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import points, signed_points
@@ -27,8 +28,8 @@ COMPARED = {"lower-bound": "its lower bound,", "estimate": "this,", "upper-bound
 GROUPS = {"true": "", "guessed": "; groups are guessed", "doubted": "; groups are guessed, and the guesses are doubted"}
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, repr=False)
+class Check(Brief):
     """One bar of a gate. Figures are fractions.
 
     Attributes:
@@ -50,6 +51,14 @@ class Check:
     group: str
     n: int
     groups: Literal["true", "guessed", "doubted"] = "true"
+
+    def _brief(self) -> str:
+        if self.kind == "worst-group":
+            value, asked = in_percent(self.value, self.low, self.high), in_percent(self.asked)
+        else:
+            value, asked = in_points(self.value, (self.low, self.high)), in_points(self.asked)
+        said = f"{self.kind} {value} of {self.group}, bar {asked} by {self.judged}"
+        return f"{'passed' if self.passed else 'failed'}: {said}"
 
     @property
     def figure(self) -> float:
@@ -84,8 +93,8 @@ OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", 
 """A gap is good if it is small, so it is surely good if its upper bound is."""
 
 
-@dataclass(frozen=True)
-class Gate:
+@dataclass(frozen=True, repr=False)
+class Gate(Brief):
     """The result of `Audit.gate`. ``str()`` of it has a line for each bar.
 
     Attributes:
@@ -93,6 +102,11 @@ class Gate:
     """
 
     checks: list[Check]
+
+    def _brief(self) -> str:
+        failed = [check for check in self.checks if not check.passed]
+        passed = f"{len(self.checks) - len(failed)} of {len(self.checks)} bars passed"
+        return "; ".join([*(check._brief() for check in failed), passed])
 
     @property
     def passed(self) -> bool:

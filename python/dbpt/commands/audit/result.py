@@ -20,7 +20,7 @@ from dbpt.groups import group_name
 from dbpt.report import sections, text
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
-from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Mistake
+from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Strip
 from dbpt.report.sections import section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES
 from dbpt.report.tables import Shown
@@ -63,11 +63,13 @@ class Audit(Shown):
     Attributes:
         figures: the content of ``audit.json``.
         images: the content of ``images.csv``, by column.
+        suspicious: the content of ``suspicious.csv``, by column: images whose label or prediction may be wrong.
         folder: where the files are; None without ``out``.
     """
 
     figures: AuditFigures
     images: dict[str, Column]
+    suspicious: dict[str, Column]
     folder: Path | None
 
     @property
@@ -205,6 +207,9 @@ class Audit(Shown):
         )
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
+        if wrong := figures.suspicious.wrong_labels:
+            look = "look" if wrong > 1 else "looks"
+            notes.append(f"{text.count_of(wrong, 'image')} {look} wrongly labelled; suspicious.csv in --out ranks them")
         if data.search:
             notes.append(f"--attributes auto: {data.search.sentence}")
         lines = [*text.wrapped(heading), ""]
@@ -219,8 +224,8 @@ class Audit(Shown):
         lines += [*_group_table(self.groups, marked, "groups.csv"), "", *text.wrapped(notes), ""]
         return "\n".join([*lines, *text.wrapped([str(figures.verdict)])])
 
-    def __repr__(self) -> str:
-        return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={self.folder and str(self.folder)!r})"
+    def _brief(self) -> str:
+        return f"{self.figures._brief()}, folder={self.folder and str(self.folder)!r}"
 
 
 def _row(group: Group) -> dict[str, Any]:
@@ -301,18 +306,18 @@ def has_adjusted(figures: AuditFigures) -> bool:
 def render_audit(
     figures: AuditFigures,
     sheets: list[ContactSheet] | None,
-    mistakes: Sequence[Mistake] | None = None,
     examples: Sequence[GroupExamples] | None = None,
     charts: Mapping[str, Chart | None] | None = None,
+    suspicious: Sequence[Strip] = (),
 ) -> str:
     """Return the page.
 
     Args:
         figures: the content of ``audit.json``.
         sheets: the contact sheets of the pseudo-groups; None without images.
-        mistakes: the surest ones in the group that the verdict names, or else in the worst one; None without images.
         examples: images of every group with their predictions; None without images.
         charts: the `audit_figures`, if they are drawn already.
+        suspicious: the `suspicious_strips`.
     """
     charts, data, guesses, factors = charts or audit_figures(figures), figures.data, figures.guesses, figures.factors
     kind, verdict, words = _kind(figures), figures.verdict, figures.words
@@ -325,7 +330,9 @@ def render_audit(
     title = f"{'Combinations' if factors else 'Groups'}, worst first"
     groups = section("audited_groups", title, "groups", chart=charts["accuracy"], factor=None, **values)
     title = "What the images of each group are taken for"
-    pictures = section("examples", title, groups=examples) if examples else None
+    shown = figures.named_group or figures.worst_group
+    opened = group_name(shown.class_name, shown.attribute) if shown else ""
+    pictures = section("examples", title, groups=examples, opened=opened) if examples else None
     meanings = section("numbers", "What the figures mean", shown=[False, True], **values)
     muted = section("numbers", shown=[True], **values)
     by_words = figures.predictions_by == "zero-shot"
@@ -342,15 +349,12 @@ def render_audit(
     if is_untrusted:
         by = "group of the file" if guesses.provenance == "file" else "guessed group"
         summary = f"Figures by {'cluster' if figures.by_clusters else by}, which can’t be trusted"
-        folded = section("folded", summary=summary, sections=[groups, muted, pictures])
-        parts += [section("numbers", meanings.title, shown=[False], **values), taken_for, folded]
+        folded = section("folded", summary=summary, sections=[groups, muted])
+        parts += [section("numbers", meanings.title, shown=[False], **values), taken_for, folded, pictures]
     else:
         parts += [groups, meanings, taken_for, pictures]
-    shown = figures.named_group or figures.worst_group
-    if mistakes is not None and shown is not None:
-        worst = "the worst group, " if shown == figures.worst_group and not figures.has_doubts else ""
-        title = f"Mistakes in {worst}{group_name(shown.class_name, shown.attribute)}"
-        parts.append(section("mistakes", title, mistakes=mistakes, whose=""))
+    if figures.suspicious.wrong_labels or figures.suspicious.rare_cases:
+        parts.append(section("suspicious", "Wrong label or rare case?", counts=figures.suspicious, strips=suspicious))
     names = [f"{factor.name}: {value}" for factor in factors for value in factor.values] or data.attributes
     clusters = [(sheet.class_name, sheet.attribute, sheet.share or 0.0) for sheet in sheets or []]
     file, use = figures.settings.get("pseudo_attributes", ""), "figures" if is_pseudo else "compare"

@@ -1,10 +1,6 @@
 """The cells of a comparison: each is trained like the `dbpt fit` of the same settings, perhaps on half of the rows.
 
 They are run here or in several processes.
-
-The file, ``cells/NAME.safetensors``, is written when the cell is finished. It has ``correct`` (n,) uint8,
-``groups`` (n,) int32 and ``rows`` (n,) int64 of the n judged images, the tensors of the classifier under
-``classifier.``, and in its metadata the fingerprint of all that determines it, and its row of ``metrics.json``.
 """
 
 import hashlib
@@ -30,18 +26,14 @@ from tqdm import tqdm
 from dbpt import training
 from dbpt.commands.callbacks import Watch
 from dbpt.commands.compare.plan import Cell
+from dbpt.commands.compare.stored import SCHEMA_VERSION, result_path
 from dbpt.data import DATASETS, SPLITS
 from dbpt.data.stored_features import digest_of
 from dbpt.errors import InputError
-from dbpt.evaluation.repeats import Evaluated
-from dbpt.evaluation.results import Row
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.settings.config import FitConfig
-from dbpt.storage.files import read_tensors, write_tensors
-from dbpt.storage.typed_json import typed_json
+from dbpt.storage.files import write_tensors
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.study.study import Embedded, Study
 
@@ -76,10 +68,6 @@ def half_of_each(strata: NDArray[np.int64], draw: int) -> NDArray[np.bool_]:
         order = np.argsort(random.random_raw(len(members)), kind="stable")
         drawn[members[order[: max(1, (len(members) + up) // 2)]]] = True
     return drawn
-
-
-SCHEMA_VERSION = 7
-HINT = "delete it, and it is trained again"
 
 
 class Stages:
@@ -166,11 +154,6 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
     return digest.hexdigest()
 
 
-def result_path(folder: Path, cell: Cell) -> Path:
-    """Return the file of the result of ``cell``."""
-    return folder / "cells" / f"{cell.name}.safetensors"
-
-
 def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
     from dbpt.commands import methods  # imports torch
@@ -201,28 +184,6 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
     # Only once the result is on disk, so that a killed process can continue.
     checkpoint.unlink(missing_ok=True)
-
-
-def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
-    """Return the classifier of a finished ``cell``."""
-    tensors, _ = read_tensors(result_path(folder, cell), "result", version=SCHEMA_VERSION, hint=HINT)
-    prefix = "classifier."
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
-
-
-def read_result(path: Path, fingerprint: str) -> Evaluated | None:
-    """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
-    if not os.path.lexists(path):
-        return None
-    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, hint=HINT)
-    if metadata.get("fingerprint") != fingerprint:
-        raise InputError(
-            f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
-            "--overwrite"
-        )
-    row = typed_json(metadata, "row", Row, path, HINT)
-    return Evaluated(row, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))
 
 
 READY = "ready"

@@ -12,14 +12,8 @@ from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.compare import plan as planning
-from dbpt.commands.compare.cells import (
-    Stages,
-    attempt,
-    cell_classifier,
-    read_result,
-    result_path,
-    run_in_processes,
-)
+from dbpt.commands.compare.cells import Stages, attempt, run_in_processes
+from dbpt.commands.compare.stored import cell_classifier, read_result, result_path
 from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
@@ -27,7 +21,7 @@ from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of_study, shared_settings
 from dbpt.evaluation.repeats import Evaluated, with_rows
-from dbpt.evaluation.results import FailedTraining, Metrics, first_judged
+from dbpt.evaluation.results import FailedTraining, Metrics
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
@@ -79,6 +73,7 @@ class ComparisonMarker(Marker):
     draws: int
     notes: list[str]
     vary: dict[str, list[Any]] = field(default_factory=dict)
+    against: str | None = None
 
 
 FILES = ("compare.html", "compare.json", "compare.csv", "guesses.html")
@@ -108,6 +103,7 @@ def compare(
     seeds: int | Sequence[int] | None = None,
     resample: int | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
+    against: str | None = None,
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
@@ -131,6 +127,9 @@ def compare(
             rows; their deviation and the intervals are over the draws. None: no draws.
         vary: values of settings, such as ``{"eta": [0, 1, 5]}``: each row is trained with each combination of those
             that it reads. They replace a value in ``settings``. None: no other settings.
+        against: the row that the others are compared with, such as ``"balanced"``: a name in ``methods``, which means
+            the row with the same head and varied settings; or one row, as ``"METHOD,HEAD,SETTING=VALUE"``, such as
+            ``"dbpt,linear,eta=5"``. None: ERM.
         jobs: processes that train at the same time; they share the processor's cores.
         resume: continue an interrupted comparison, or one with fewer methods, heads, seeds or draws; finished cells
             stay. Without ``data``, what is not given is that of the comparison.
@@ -158,9 +157,9 @@ def compare(
     data, shared = request.settings(data, dict[str, Any](settings), without=planning.BY_THE_PLAN)
     if continued:
         marker = COMPARISON_FOLDER.read_marker(request.out)
-        own = {name: getattr(marker, name) for name in ("methods", "heads", "seeds", "vary")}
+        own = {name: getattr(marker, name) for name in ("methods", "heads", "seeds", "vary", "against")}
         own["resample"] = marker.draws or None
-    given = {"methods": methods, "heads": heads, "seeds": seeds, "resample": resample, "vary": vary}
+    given = {"methods": methods, "heads": heads, "seeds": seeds, "resample": resample, "vary": vary, "against": against}
     own |= {name: value for name, value in given.items() if value is not None}
     config = with_data(planning.shared_settings(shared), data)
     planning.make_plan(config, **own)  # refuses a bad one at once
@@ -207,6 +206,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
         "words": asdict(embedded.dataset.words),
         "notes": list(notes),
         "vary": plan.vary,
+        "against": plan.against,
     }
     there = request.resume and not is_missing(out / COMPARISON_FOLDER.marker)
     marker = COMPARISON_FOLDER.read_marker(out) if there else None
@@ -217,7 +217,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
         )
     request.start(description, plan.config)
     steps = next_steps(out, asked, plan)
-    sheets = guess_sheets(study)
+    sheets = guess_sheets(study, out)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
     groups = {cell.name: study.grouping(cell.config.group_source).names for cell in plan.cells if cell.head is not None}
@@ -229,15 +229,15 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     ]
     of_groups = metrics_of_plan(plan, study, failures, list(warnings))
     metrics = with_rows(of_groups, of_rows)
+    judged = with_rows(of_groups, of_rows, metrics.judged_factors)
+    metrics = replace(metrics, leaders=judged.leaders)  # a page has one headline, over the judged factors
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_of_lines(table_lines(metrics)))
     heads = {"Methods": ", ".join(methods), "Heads": ", ".join(plan.heads)}
     made_by = made_by_words(
         study, metrics, sheets, command_of(out, asked, plan), heads | setting_texts(plan.config, SETTINGS)
     )
-    judged = with_rows(of_groups, of_rows, metrics.judged_factors)
-    if plan.vary:
-        steps = next_steps(out, asked, plan, plan.rows[metrics.chosen])
+    steps = next_steps(out, asked, plan, plan.rows[metrics.chosen])
     charts = result_charts(metrics)
     answers = _answers(plan, results, metrics, stages, out)
     page = render_results(metrics, judged, sheets, made_by, steps, charts, answers)
@@ -276,6 +276,7 @@ def metrics_of_plan(plan: planning.Plan, study: Study, failures: Mapping[str, st
         left_out=list(plan.left_out),
         failed=failed,
         warnings=warnings,
+        against=plan.against,
     )
 
 
@@ -289,11 +290,10 @@ def _answers(
         return None
     finished = [i for i, row in enumerate(plan.rows) if row.cells[number].name in results]
     study = stages.study(cells[number])
-    predictions = {
-        i: cell_classifier(out, plan.rows[i].cells[number]).predictions(study.features)
-        for i in compared_rows(metrics, finished)
-    }
-    return answers_of(study, metrics, predictions)
+    shown = compared_rows(metrics, finished)
+    classifiers = {i: cell_classifier(out, plan.rows[i].cells[number]) for i in shown}
+    predictions = {i: classifier.predictions(study.features) for i, classifier in classifiers.items()}
+    return answers_of(study, predictions, classifiers[shown[-1]].probabilities(study.features), out)
 
 
 def _run(
@@ -359,6 +359,7 @@ def command_of(out: Path, asked: FitConfig, plan: planning.Plan) -> str:
         "seeds": _seeds(plan.seeds),
         "resample": plan.draws or None,
         "vary": varied or None,
+        "against": plan.against,
     }
     return str(Command("compare", asked.data, own | asked.given(SETTINGS)))
 
@@ -368,7 +369,7 @@ def next_steps(out: Path, asked: FitConfig, plan: planning.Plan, row: planning.P
     # the row that the page is about if it was trained, else the last one that was
     trained = [row for row in plan.rows if row.head is not None]
     if row is None or row.head is None:
-        row = trained[first_judged([row.method.name for row in trained])] if trained else None
+        row = trained[-1] if trained else None
     run = Path(f"{out}-{row.method.name.replace(':', '-')}") if row else None
     has_guesses = asked.pseudo_attributes is None and asked.label_model is None
     guess = Command("guess", asked.data, {"out": f"{out}-guesses.csv"} | asked.given(GUESS_SETTINGS))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dbpt.errors import InputError, nearest, plain_number
+from dbpt.evaluation.repeats import rows_named
 from dbpt.evaluation.results import Row
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
@@ -97,9 +98,13 @@ class Cell:
     def name(self) -> str:
         """The name of its files, without a colon, which Windows doesn't allow."""
         number = f"seed-{self.config.seed}" if self.draw is None else f"draw-{self.draw}"
-        varied = ",".join(f"{name.replace('_', '-')}={_in_file_name(value)}" for name, value in self.varied)
-        parts = [self.method.name.replace(":", "-"), self.head, varied, number]
-        return "_".join(part for part in parts if part)
+        return cell_name(self.method.name, self.head, self.varied, number)
+
+
+def cell_name(method: str, head: str | None, varied: Varied, number: str) -> str:
+    """Return the name of the files of a row's cell with a ``number`` such as ``seed-3``."""
+    settings = ",".join(f"{name.replace('_', '-')}={_in_file_name(value)}" for name, value in varied)
+    return "_".join(part for part in (method.replace(":", "-"), head, settings, number) if part)
 
 
 def _in_file_name(value: Any) -> str:
@@ -153,7 +158,8 @@ class PlannedRow:
 class Plan:
     """Everything to compare, in the order of the table. ``left_out`` has the reason for each refused pair.
 
-    ``draws`` of half of the training and validation rows show the spread of the figures with all rows.
+    ``draws`` of half of the training and validation rows show the spread of the figures with all rows. ``against`` is
+    as in `Metrics`.
     """
 
     config: FitConfig
@@ -164,6 +170,7 @@ class Plan:
     rows: tuple[PlannedRow, ...]
     left_out: tuple[str, ...]
     vary: dict[str, list[Any]]
+    against: str | None = None
 
     @property
     def cells(self) -> list[Cell]:
@@ -187,6 +194,7 @@ def make_plan(
     seeds: int | Sequence[int] = DEFAULT_SEEDS,
     resample: int | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
+    against: str | None = None,
 ) -> Plan:
     """Return the plan of a comparison. The arguments are those of `dbpt.compare`; all cells share ``config``.
 
@@ -250,7 +258,9 @@ def make_plan(
         if method not in fitting:
             raise InputError(f"--methods {method.name}: {reason}")
     reasons = tuple(dict.fromkeys(reason for _, reason in left_out))
-    return Plan(config, tuple(parsed), tuple(head_names), all_seeds, draws, tuple(rows), reasons, values)
+    if against is not None:
+        rows_named("--against", [row.without_figures for row in rows], against)
+    return Plan(config, tuple(parsed), tuple(head_names), all_seeds, draws, tuple(rows), reasons, values, against)
 
 
 def _values(name: str, given: Sequence[Any]) -> list[Any]:

@@ -20,18 +20,19 @@ from dbpt.data import SPLITS, DataLike
 from dbpt.data.dataset import Split
 from dbpt.errors import InputError
 from dbpt.evaluation.association import Distribution
-from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
 from dbpt.evaluation.findings import tried_family
 from dbpt.evaluation.ranking import errors_of, group_tables, score_families
 from dbpt.evaluation.score import Score
 from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
+from dbpt.evaluation.tried_families import Confirmation, TriedFamily
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words
-from dbpt.report.pictures import GroupExamples, group_examples
+from dbpt.report.pictures import FEW, GroupExamples, group_examples
 from dbpt.report.tables import csv_of_lines
 from dbpt.report.text import count_of, setting_texts
+from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import Command
@@ -135,7 +136,7 @@ def discover(
         figures = _figures(subject, families, images, scores, right, named, command)
         discovery = Discovery(figures, None if out is None else Path(out))
         if out is not None:
-            page = render_discovery(figures, _examples(subject, figures, images, scores))
+            page = render_discovery(figures, _examples(subject, figures, images, scores, Path(out)))
             _write(Path(out), discovery, page, subject.config, overwrite=overwrite)
     log_warnings(discovery.warnings, subject.logged)
     return discovery
@@ -267,7 +268,7 @@ def _accuracies(
 
 
 def _examples(
-    subject: Subject, figures: DiscoveryFigures, images: Images, scores: list[Score]
+    subject: Subject, figures: DiscoveryFigures, images: Images, scores: list[Score], page: Path
 ) -> list[list[GroupExamples]] | None:
     """Return pictures of the worst and the best group of the first families that are shown; None without images."""
     if not subject.config.opens_images:
@@ -280,14 +281,14 @@ def _examples(
         known = of_family.guesses >= 0
         groups_N = np.where(known, images.labels * len(family.names) + of_family.guesses, -1)
         groups = group_examples(
-            dataset.paths_of(subject.audited),
-            dataset.root,
+            ImageFiles(dataset.paths_of(subject.audited), dataset.root, page),
             np.select([groups_N == group.index for group in pair], [0, 1], -1),
             [subject.predictions.predictions],
             group_names=[(group.class_name, group.attribute) for group in pair],
             classes=dataset.class_names,
+            p_true=subject.p_true,
             seed=images.seed,
-            wrong_first=True,
+            most_wrong=FEW,
         )
         examples.append(groups)
     return examples

@@ -9,7 +9,7 @@ from dbpt.cautions import short_of
 from dbpt.commands.discover.result import DiscoveryFigures
 from dbpt.evaluation import Group
 from dbpt.evaluation.association import Distribution
-from dbpt.evaluation.audit import TriedFamily
+from dbpt.evaluation.tried_families import TriedFamily
 from dbpt.features.measurements import NUMBERS
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
@@ -57,7 +57,9 @@ def render_discovery(figures: DiscoveryFigures, examples: Sequence[Sequence[Grou
         }
         for position, family in enumerate(shown[:MOST_SHOWN])
     ]
-    of_findings = {"figures": figures, "families": shown, "findings": findings, "has_images": examples is not None}
+    pictures = [picture for pair in examples or () for group in pair for picture in group.examples]
+    of_findings: dict[str, Any] = {"figures": figures, "families": shown, "findings": findings}
+    of_findings |= {"has_images": examples is not None, "has_probabilities": any(each.probability for each in pictures)}
     tabled = sorted(figures.families, key=_order)
     of_words = [family for family in tabled if family.source == "words"]
     of_tables: dict[str, Any] = {"tabled": tabled, "of_words": of_words, "trust": TRUST, "short_of": short_of}

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt.data.loading import import_pandas
-from dbpt.data.other_columns import LeftOut
+from dbpt.data.other_columns import LeftOut, Source
 from dbpt.evaluation import ExplainedErrors
-from dbpt.evaluation.audit import Confirmation, Finding, Source, SubjectFigures, TriedFamily
+from dbpt.evaluation.audit import SubjectFigures
+from dbpt.evaluation.tried_families import Confirmation, Finding, TriedFamily
 from dbpt.report import text
 from dbpt.report.findings import label_of
 from dbpt.report.tables import Shown
@@ -141,9 +142,9 @@ class Discovery(Shown):
             lines.append(figures.fit_command)
         return "\n".join(lines)
 
-    def __repr__(self) -> str:
+    def _brief(self) -> str:
         names = [family.name for family in self.proposed]
-        return f"Discovery({self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r})"
+        return f"{self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r}"
 
 
 def _by_source(figures: DiscoveryFigures) -> str:

@@ -31,7 +31,7 @@ from dbpt.heads import HEADS
 from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.model_card import model_card
-from dbpt.report.pictures import GuessSheets, Mistake, surest_mistakes
+from dbpt.report.pictures import GuessSheets
 from dbpt.report.result_charts import result_charts
 from dbpt.report.results_page import (
     NextSteps,
@@ -147,7 +147,7 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
 
     def begin() -> GuessSheets | None:
         request.start(description, config)
-        sheets = guess_sheets(study)
+        sheets = guess_sheets(study, out)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, sheets, study.dataset.name, label_command(out))
         watch.tell("on_fit_start", StartedRun.of(out, RUN_FOLDER.read_settings(out).resolved(), groups))
@@ -293,6 +293,7 @@ def write_results(
     write_figures(out, charts)
     write_atomically(out / "README.md", model_card(metrics, command, is_drawn=is_drawn, weights=weights))
     config = study.config
+    answers = {i: results[i].predictions for i in compared_rows(metrics, range(len(results)))}
     page = render_results(
         metrics,
         with_rows(of_groups, of_rows, metrics.judged_factors),
@@ -302,8 +303,7 @@ def write_results(
         ),
         NextSteps(label=label_command(out)),
         charts,
-        answers_of(study, metrics, {i: results[i].predictions for i in compared_rows(metrics, range(len(results)))}),
-        worst_group_mistakes(study, final),
+        answers_of(study, answers, probabilities, out),
     )
     write_atomically(out / "report.html", page)
     return metrics
@@ -347,24 +347,3 @@ def _groups_csv(study: Study, final: "MethodResult") -> str:
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
-
-
-def worst_group_mistakes(study: Study, result: "MethodResult") -> list[Mistake] | None:
-    """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
-    if not study.config.opens_images:
-        return None
-    metrics = result.row.shown
-    if metrics is None or metrics.worst_group is None:
-        return []
-    dataset, members = study.dataset, study.rows(study.split)
-    members = members[study.reported.groups[members] == metrics.worst_group]
-    logits = result.classifier.logits(study.features.take(members))
-    label, _ = class_and_attribute(metrics.worst_group, study.reported.num_attributes)
-    p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
-    return surest_mistakes(
-        dataset.paths_of(members),
-        dataset.root,
-        study.reported.pairs[metrics.worst_group],
-        [dataset.class_names[y] for y in logits.argmax(axis=1)],
-        p_true,
-    )

@@ -6,7 +6,8 @@ from typing import Any
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.label.estimates import Estimate
-from dbpt.groups import SMALL_GROUP
+from dbpt.evaluation.brief import in_percent
+from dbpt.groups import SMALL_GROUP, group_name
 from dbpt.report import text
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.tables import Shown
@@ -88,7 +89,7 @@ class StrataCounts:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Judged(JudgedFigures, Shown):
+class Judged(Shown, JudgedFigures):
     """The result of `judge_labels`, and the content of ``judged.json``. ``str()`` of it is the tables.
 
     Attributes:
@@ -149,8 +150,11 @@ class Judged(JudgedFigures, Shown):
         ]
         return "\n".join(lines)
 
-    def __repr__(self) -> str:
-        return f"Judged({self.dataset.name!r}, {self.split!r}, n_labelled={self.n_labelled})"
+    def _brief(self) -> str:
+        worst, group = self.corrected.worst_group_accuracy, self.groups[self.corrected.worst_group]
+        name = group_name(self.dataset.classes[group.label], self.dataset.attributes[group.attribute])
+        accuracy = in_percent(worst.value, worst.low, worst.high)
+        return f"{self.dataset.name!r}, {self.split!r}, worst group {name} {accuracy}, n_labelled={self.n_labelled}"
 
 
 def _table(

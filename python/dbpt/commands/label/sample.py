@@ -18,11 +18,11 @@ from dbpt.data.tables import read_columns
 from dbpt.data.texts import Texts
 from dbpt.data.writing import csv_text, unmarked
 from dbpt.errors import InputError, first_few, nearest
-from dbpt.features.images import UnreadableImage
+from dbpt.features.images import UnreadableImage, pillow_warnings
 from dbpt.groups.ids import permutation
-from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
+from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.output_folder import path_from
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, classifier_of, read_classifier
@@ -38,8 +38,7 @@ SCHEMA_VERSION = 2
 DRAW_AGAIN = "draw a new sample"
 ENOUGH_FOR_BANDS = 5
 """Images in each band of a cell. A cell with fewer is one stratum, since their spread would be unknown."""
-LEAST_DRAWN = 2
-LEAST_DOUBT = 0.01  # CLIP is overconfident
+LEAST_DRAWN, LEAST_DOUBT = 2, 0.01  # CLIP is overconfident
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Design:
     """A sample of one split, n images in H strata.
 
     Attributes:
-        run: the run folder.
+        run: the run folder, in ``design.json`` relative to the sample's.
         dataset: the name of the data set.
         split: ``train``, ``val`` or ``test``.
         seed: seed of the draws.
@@ -146,13 +145,11 @@ def read_design(folder: Path) -> Design:
     columns = read_columns(rows, ("path", "stratum")).values
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
         raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {DRAW_AGAIN}")
-    if isinstance(value.get("run"), str):
-        value["run"] = os.path.normpath(folder / value["run"])
     value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
     design = typed(value, Design, path, DRAW_AGAIN)
     if design.sample != sample:
         raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {DRAW_AGAIN}")
-    return design
+    return replace(design, run=os.path.normpath(folder / design.run))
 
 
 def stratify(
@@ -225,7 +222,6 @@ def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDAr
     return rows[permutation(len(rows), seed, len(drawn))]
 
 
-PIXELS = 320
 MAX_BYTES = 18_000  # so that 200 pictures, in base64, stay under 5 MB
 
 
@@ -297,7 +293,7 @@ def draw_label_sample(
         low, high = float(confidence[members].min()), float(confidence[members].max())
         described.append(Stratum(label, pseudo_attribute, bool(is_right), low, high, len(members), number))
     design = Design(
-        run=str(run),
+        run=path_from(folder, str(run)),
         dataset=dataset.name,
         split=split,
         seed=seed,
@@ -356,8 +352,6 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
 
 def _write(folder: Path, design: Design, root: Path) -> None:
     page = label_page(design, root)
-    if not os.path.isabs(design.run):  # noqa: PTH117 (so that it is found from every working directory)
-        design = replace(design, run=path_from(folder, design.run))
     try:
         with whole_folder(folder.absolute()) as partial:
             write_design(partial, design)
@@ -390,12 +384,13 @@ def label_page(design: Design, root: Path) -> str:
     )
 
 
+@pillow_warnings()
 def _pictures(design: Design, root: Path) -> list[bytes]:
     pictures, unreadable = list[bytes](), list[str]()
     for path in design.paths:
         try:
             path.encode()
-            pictures.append(thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES))
+            pictures.append(thumbnail(root / path, max_bytes=MAX_BYTES))
         except UnicodeEncodeError:
             unreadable.append(f"{path!r}: its name is not UTF-8")
         except UnreadableImage as error:

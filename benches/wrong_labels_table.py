@@ -1,0 +1,130 @@
+"""Find planted wrong labels: `label_quality` against cleanlab's list of the same length, with rare groups at stake.
+
+Each draw has up to 1,500 training images, some of whose labels are replaced by those of other classes. The predictions
+are of a linear probe of CLIP's features and of a logistic regression on 24 x 24 pixels, both out of fold on the wrong
+labels, and of zero-shot CLIP. Peer: cleanlab 2.9, ``find_label_issues`` for the length of the list and
+``get_label_quality_scores`` for its order. Other rows: the rank of that score within the group, and `label_quality`
+with other powers of the group sizes. Run by hand, on the demos, with cleanlab installed
+
+    python benches/wrong_labels_table.py DRAWS
+
+or also on config files as `dbpt fit --config` takes them, with true attributes in their data.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from dbpt.evaluation import wrong_labels
+from dbpt.evaluation.predictions import probe_predictions
+from dbpt.evaluation.subject import Subject, subject_of
+from dbpt.evaluation.wrong_labels import label_quality
+from dbpt.settings.config import read_config
+from dbpt.settings.sections import AUDIT_SETTINGS
+
+DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")
+MOST_ROWS, SIZE = 1500, 24
+SHARES = (0.02, 0.05, 0.1)
+DEFAULT = wrong_labels.SIZE_REMOVED
+POWERS = (0.0, 0.5, DEFAULT, 0.8, 1.0)
+
+
+def main(draws: int, configs: list[str]) -> None:
+    """Print a table for each data set, and the sums over all of them."""
+    tasks = {name: {"data": name} for name in DEMOS} | {Path(path).stem: read_config(Path(path)) for path in configs}
+    sums: dict[str, dict[str, list[np.ndarray]]] = {}
+    for name, settings in tasks.items():
+        given = {key: value for key, value in settings.items() if key in AUDIT_SETTINGS}
+        subject = subject_of("zero-shot", settings["data"], given, "train", None)
+        pixels = np.stack([small(subject.dataset.root / subject.dataset.paths[row]) for row in subject.audited])
+        for kind in ("probe", "pixels", "zero-shot"):
+            rows: dict[str, list[np.ndarray]] = {}
+            for share in SHARES:
+                for draw in range(draws):
+                    for row, figures in drawn(subject, pixels, kind, share, draw).items():
+                        rows.setdefault(row, []).append(figures)
+                        sums.setdefault(kind, {}).setdefault(row, []).append(figures)
+            show(f"{name}, {kind}", rows)
+    for kind, rows in sums.items():
+        show(f"all data, {kind}", rows)
+
+
+def show(title: str, rows: dict[str, list[np.ndarray]]) -> None:
+    """Print the table of some draws."""
+    print(f"\n{title} ({len(next(iter(rows.values())))} draws)\n")
+    print("| list | images | wrong labels found | false, rare | false, common |")
+    print("|---" * 5 + "|", flush=True)
+    for row, figures in rows.items():
+        n, found, of, rare, common = np.sum(figures, axis=0)
+        print(f"| {row} | {n:.0f} | {found:.0f} of {of:.0f}: {100 * found / of:.1f} % | {rare:.0f} | {common:.0f} |")
+
+
+def drawn(subject: Subject, pixels: np.ndarray, kind: str, share: float, draw: int) -> dict[str, np.ndarray]:
+    """Return for each list its length, the wrong labels in it and in all, correct ones of rare groups and of others."""
+    dataset, random = subject.dataset, np.random.default_rng([draw, round(1000 * share)])
+    part = np.sort(random.permutation(len(subject.audited))[:MOST_ROWS])
+    rows = subject.audited[part]
+    true, num_classes = dataset.labels[rows], dataset.num_classes
+    is_wrong = random.random(len(rows)) < share
+    labels = np.where(is_wrong, (true + random.integers(1, num_classes, len(rows))) % num_classes, true)
+    guesses = subject.embedded.guess(subject.config, None).pseudo_attributes[rows]
+    attributes = dataset.attributes[rows]
+    counts = np.zeros((num_classes, attributes.max() + 1))
+    np.add.at(counts, (true, attributes), 1)
+    is_rare = 2 * counts[true, attributes] < counts.max(axis=1)[true]
+    zero_shot = subject.predictions.probabilities[part]
+    if kind == "probe":
+        features = subject.embedded.features.take(rows)
+        probabilities = probe_predictions(features, labels, class_names=dataset.class_names, seed=draw)
+    elif kind == "pixels":
+        folds = StratifiedKFold(5, shuffle=True, random_state=draw)
+        model = LogisticRegression(C=0.01, max_iter=300)
+        probabilities = cross_val_predict(model, pixels[part], labels, cv=folds, method="predict_proba")
+    else:
+        probabilities = zero_shot
+    sources: list[Any] = [probabilities] if kind == "zero-shot" else [probabilities, zero_shot]
+    own = probabilities[np.arange(len(rows)), labels]
+    assert np.allclose(get_label_quality_scores(labels, probabilities), own)  # cleanlab's score is self_confidence
+    length = int(find_label_issues(labels, probabilities).sum())
+    scores = {"cleanlab": own, "its rank within the group": within(own, labels * 1000 + guesses)}
+    for power in POWERS:
+        wrong_labels.SIZE_REMOVED = power
+        found = label_quality(labels, guesses, *sources)
+        scores[f"label_quality, power {power}"] = found.quality
+        if power == DEFAULT:
+            called = found.likeliest != labels
+    lists = {name: np.argsort(score, kind="stable")[:length] for name, score in scores.items()}
+    lists["looks_like: wrong label"] = np.flatnonzero(called)
+    return {
+        name: np.array(
+            [len(listed), is_wrong[listed].sum(), is_wrong.sum()]
+            + [(~is_wrong & part)[listed].sum() for part in (is_rare, ~is_rare)]
+        )
+        for name, listed in lists.items()
+    }
+
+
+def within(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the rank of each score within its group, from 0 to 1."""
+    ranks = np.empty(len(scores))
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        ranks[members] = scores[members].argsort().argsort() / len(members)
+    return ranks
+
+
+def small(path: Path) -> np.ndarray:
+    """Return the pixels of a small copy of an image, from 0 to 1."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((SIZE, SIZE)), np.float32).ravel() / 255
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,89 @@
+"""suspicious.csv: the images whose label may be wrong, and those that the classifier errs on, ranked."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt import clip
+from dbpt.data.texts import Texts
+from dbpt.data.writing import Column
+from dbpt.evaluation.audit import LOOKS_LIKE, Suspicious
+from dbpt.evaluation.subject import Subject
+from dbpt.evaluation.wrong_labels import label_quality
+from dbpt.guesses.grouping import Grouping
+from dbpt.report.pictures import Strip
+from dbpt.report.thumbnails import ImageFiles
+
+SHOWN, MOST_BYTES = 24, 10_000
+"""Pictures of a kind on the page, and the bytes of each."""
+
+
+def suspicious_images(
+    subject: Subject, grouping: Grouping, counts: NDArray[np.int64], *, compares_attributes: bool
+) -> tuple[dict[str, Column], Suspicious]:
+    """Return the columns of suspicious.csv, most suspicious first, and how many images look like what.
+
+    They are the images whose label looks wrong by `label_quality`, from the probabilities of the classifier and of
+    zero-shot CLIP, and the others that the classifier errs on: rare cases, if their group has less than half as many
+    images as the largest group of the class, else hard cases.
+
+    Args:
+        subject: the audited images and their predictions; without probabilities, the predicted class counts.
+        grouping: the groups of the audit.
+        counts: (G,) the images of each group that say which is rare, of the training split if there is one.
+        compares_attributes: whether images of different classes can have the same attribute. If not, labels are
+            compared among all images.
+    """
+    dataset, rows, labels = subject.dataset, subject.audited, subject.labels
+    predictions, probabilities = subject.predictions.predictions, subject.predictions.probabilities
+    sources = [np.eye(dataset.num_classes)[predictions] if probabilities is None else probabilities]
+    if subject.by != "zero-shot":
+        images = subject.embedded
+        logits = clip.zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
+        sources.append(np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)))
+    groups, codes = grouping.groups[rows], grouping.codes[rows]
+    found = label_quality(labels, codes if compares_attributes else np.zeros_like(codes), *sources)
+    largest = counts.reshape(dataset.num_classes, -1).max(axis=1)
+    is_rare = (groups >= 0) & (2 * counts[groups] < largest[labels]) & compares_attributes
+    is_wrong, is_error = found.likeliest != labels, predictions != labels
+    kinds = np.where(is_wrong, 0, np.where(is_rare, 1, 2))
+    listed = np.flatnonzero(is_wrong | is_error)
+    listed = listed[np.argsort(found.quality[listed], kind="stable")]
+    names, taken = dataset.class_names, rows[listed]
+    columns: dict[str, Column] = {
+        "path": dataset.paths_of(taken),
+        "label": Texts.coded(names, labels[listed]),
+        "looks_like": Texts.coded(LOOKS_LIKE, kinds[listed]),
+        "likeliest_class": Texts.coded(names, found.likeliest[listed]),
+        "prediction": Texts.coded(names, predictions[listed]),
+        "attribute": grouping.names_of_rows(taken),
+        "label_quality": found.quality[listed].round(4),
+    }
+    if probabilities is not None:
+        columns["self_confidence"] = probabilities[listed, labels[listed]].round(4)
+    return columns, Suspicious(*np.bincount(kinds[listed], minlength=3).tolist())
+
+
+def suspicious_strips(columns: Mapping[str, Column], root: Path, page: Path) -> list[Strip]:
+    """Return pictures of the first wrong labels and the first rare cases in the columns of suspicious.csv.
+
+    The ``predictions`` of a picture are its label, the class that it looks like, and the one that is predicted.
+    """
+    looks_like = np.asarray(columns["looks_like"], dtype=object)
+    strips = []
+    for kind in LOOKS_LIKE[:2]:
+        rows = np.flatnonzero(looks_like == kind)
+        pictures = ImageFiles(cast("Texts", columns["path"]), root, page).first(rows.tolist(), SHOWN, MOST_BYTES)
+        shown = [
+            replace(
+                picture,
+                predictions=tuple(str(columns[name][row]) for name in ("label", "likeliest_class", "prediction")),
+            )
+            for row, picture in pictures.items()
+        ]
+        strips.append(Strip(kind, tuple(shown)))
+    return strips

@@ -1,0 +1,105 @@
+"""The table of a comparison as papers print it: figures ± deviations, with the best of each column marked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from dbpt.evaluation.differences import Difference
+from dbpt.evaluation.repeats import shared_by
+from dbpt.evaluation.results import Metrics, Row
+from dbpt.report import text
+from dbpt.report.notes import heading
+from dbpt.report.summary import AVERAGES, Summary
+
+Mark = Literal["best", "tied", ""]
+NO_MARK: Mark = ""
+Differs = Callable[[Row, Row, float], Difference]
+"""Returns a row minus another one, with intervals at a confidence."""
+FORMATS = {"best": "**{}**", "tied": "{} †", "": "{}"}
+IN_LATEX = {"best": r"\textbf{{{}}}", "tied": r"{}$^\dagger$", "": "{}"}
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """The table; ``cells`` has a line for each row, each cell with its mark. ``notes`` say what marks and ± are."""
+
+    header: list[str]
+    cells: list[list[tuple[str, Mark]]]
+    notes: list[str]
+
+    def lines(self) -> list[dict[str, str]]:
+        """Return a line for each row, by column, with marks as in Markdown."""
+        return [
+            {name: FORMATS[mark].format(cell) for name, (cell, mark) in zip(self.header, line, strict=True)}
+            for line in self.cells
+        ]
+
+    def latex(self, caption: str, label: str) -> str:
+        """Return a ``table`` of LaTeX; ``caption`` stands before the notes."""
+        names = sum(name in ("Method", "Head") for name in self.header)
+        marked = [[IN_LATEX[mark].format(in_latex(cell)) for cell, mark in line] for line in self.cells]
+        rows = [" & ".join(line) + r" \\" for line in [list(map(in_latex, self.header)), *marked]]
+        notes = " ".join([text.sentence(caption), *self.notes] if caption else self.notes)
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{in_latex(notes)}}}",
+            rf"\label{{{label}}}",
+            rf"\begin{{tabular}}{{{'l' * names}{'r' * (len(self.header) - names)}}}",
+            *(r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"),
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        return "\n".join(["% needs \\usepackage{booktabs}", *lines]) + "\n"
+
+
+def paper_table(metrics: Metrics, differs: Differs) -> PaperTable:
+    """Return the table. A cell is tied with the best of its column if ``differs`` can't tell the rows apart."""
+    summary = Summary(metrics)
+    average, gap = AVERAGES[metrics.average]
+    columns = {"Worst group": "worst_group_accuracy", f"{metrics.average.capitalize()} average": average, "Gap": gap}
+    figures = [_column(metrics, name, differs) for name in columns.values()]
+    several = len(metrics.heads) > 1
+    cells = list[list[tuple[str, Mark]]]()
+    for row, *line in zip(summary.rows, *figures, strict=True):
+        names = [row.title, *([row.head or text.MISSING] if several else [])]
+        cells.append([*((name, NO_MARK) for name in names), *line])
+    shown = ["best in bold"]
+    if any(mark == "tied" for _, mark in chain(*cells)):
+        also = f"{metrics.repeat}s and, for the worst group, over " if metrics.repeats > 1 else ""
+        shown = [
+            f"best in bold; † can't be told from it by paired differences over {also}images, whose 95 % intervals hold "
+            "for all rows of the column at once (Bonferroni)"
+        ]
+    first, *others = heading(summary)
+    notes = [f"{first}.", *map(text.sentence, [*others, *shown])]
+    return PaperTable(["Method", *(["Head"] if several else []), *columns], cells, notes)
+
+
+def _column(metrics: Metrics, name: str, differs: Differs) -> list[tuple[str, Mark]]:
+    known = [(value, row) for row in metrics.rows if (value := row.figure(name)) is not None]
+    is_gap = name in dict(AVERAGES.values()).values()
+    best = (min if is_gap else max)(known, key=lambda each: each[0], default=None)
+    cells = list[tuple[str, Mark]]()
+    for row in metrics.rows:
+        value, deviation = row.figure(name), row.deviations.get(name)
+        cell = text.points(value) + (f" ± {text.percent(deviation)}" if deviation is not None else "")
+        mark = NO_MARK
+        if best is not None and value is not None:
+            is_tied = differs(row, best[1], shared_by(len(known) - 1)).is_told(name) is False
+            mark = "best" if value == best[0] else "tied" if is_tied else ""
+        cells.append((cell, mark))
+    return cells
+
+
+SPECIAL = {letter: rf"\{letter}" for letter in "&%$#_{}"} | {
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
+    **{"±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$", "†": r"$^\dagger$", "\u202f": r"\,", "\u00a0": "~"},
+}
+
+
+def in_latex(content: str) -> str:
+    """Return a text as LaTeX prints it; letters of other scripts stay, for XeLaTeX and LuaLaTeX."""
+    return "".join(SPECIAL.get(letter, letter if letter.isprintable() else " ") for letter in content)

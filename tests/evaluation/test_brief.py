@@ -1,0 +1,56 @@
+"""What a failed test shows of a result: one short line with its figures, not all of its fields."""
+
+import numpy as np
+import pytest
+from _pytest._io.saferepr import saferepr  # how pytest shows the message of a failed assert
+
+import dbpt
+
+
+@pytest.fixture(scope="module")
+def shown(tiny, tiny_run, comparison):
+    audit = dbpt.audit(tiny.table, **tiny.guessing)
+    result, labels = dbpt.Result.read(tiny_run), np.arange(40) % 2
+    return {
+        "audit": audit,
+        "gate": audit.gate(min_worst_group=1.0, max_gap=0.0, by="lower-bound"),
+        "check": audit.gate(min_worst_group=0.0).checks[0],
+        "verdict": audit.verdict,
+        "audit.json": audit.figures,
+        "group": audit.groups[0],
+        "metrics": dbpt.group_metrics(labels, labels, labels, num_classes=2, num_attributes=2),
+        "quality": dbpt.pseudo_attribute_quality(labels, labels, labels, num_classes=2, num_attributes=2),
+        "run": result,
+        "row": result.metrics.rows[0],
+        "metrics.json": result.metrics,
+        "difference": comparison.difference("dbpt,linear", "zero-shot"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "figures"),
+    [
+        ("audit", "Audit('squares', ", ["worst group box · ", " %", "n=32", "folder=None"]),
+        ("gate", "Gate(failed: worst-group ", ["bar 100.0 % by lower-bound; failed: gap +", "; 0 of 2 bars passed)"]),
+        ("check", "Check(passed: worst-group ", ["bar 0.0 % by upper-bound"]),
+        ("verdict", "Verdict(", [": "]),
+        ("audit.json", "AuditFigures('squares', ", ["worst group "]),
+        ("group", "Group(box · meadow: ", [" % [", "n=8)"]),
+        (
+            "metrics",
+            "GroupMetrics(worst group class 0 · attribute 0 100.0 % [",
+            ["average 100.0 %, gap +0.0 points, n="],
+        ),
+        ("quality", "PseudoQuality(100.0 % [", ["of 40 right; smallest pseudo-group 0, n=20: precision 100.0 %"]),
+        ("run", "Result('squares', Row(dbpt (sampling): worst group box", ["worst group ", "average "]),
+        ("row", "Row(", ["worst group "]),
+        ("metrics.json", "Metrics('squares', ", [" rows, dbpt,prompt: worst group "]),
+        ("difference", "Difference(to zero-shot: worst group accuracy ", ["points", "over images ["]),
+    ],
+)
+def test_a_failed_test_shows_the_figures_of_a_result_in_one_line(shown, name, start, figures):
+    text = repr(shown[name])
+    assert text.startswith(start) and all(each in text for each in figures), text
+    assert "\n" not in text
+    if "folder" not in text or text.endswith("folder=None)"):
+        assert saferepr(shown[name], maxsize=240) == text  # pytest cuts nothing out of it

@@ -1,0 +1,75 @@
+"""A click on a picture makes it large without a script, and "back", or a click, makes it small again, in a browser."""
+
+import re
+
+import pytest
+from browser import title_of
+from made_up_audit import examples_of, figures_of, sheets_of
+from made_up_guesses import guesses_of
+from made_up_results import page_of, run
+
+from dbpt.commands.audit.result import render_audit
+from dbpt.report.pictures import GuessSheets
+from dbpt.report.results_page import render_guesses
+
+CLICK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>[]</title>
+<iframe src="shown.html" style="width:390px;height:800px;border:0"></iframe><script>
+onload = async () => {
+  const frame = document.querySelector("iframe"), page = frame.contentDocument, view = frame.contentWindow;
+  page.querySelectorAll("details").forEach((details) => { details.open = true; });
+  const pictures = page.querySelectorAll(".picture"), last = pictures[pictures.length - 2];
+  const look = async () => {
+    await new Promise((done) => setTimeout(done, 200));
+    const box = last.getBoundingClientRect(), image = last.querySelector("img").getBoundingClientRect();
+    const links = [...last.querySelectorAll("a")].filter((link) => link.checkVisibility());
+    return {
+      box: [box.left, box.top, box.width, box.height], image: image.height, scrolled: view.scrollY,
+      window: [page.documentElement.clientWidth, view.innerHeight],
+      links: links.map((link) => link.textContent.trim()),
+      middle: page.elementFromPoint(195, 400).className,
+    };
+  };
+  const open = last.querySelector(".open"), seen = [];
+  open.scrollIntoView({ block: "center" });
+  for (const close of [() => view.history.back(), () => page.elementFromPoint(195, 400).click()]) {
+    seen.push(await look());
+    open.click();
+    seen.push(await look());
+    close();
+  }
+  seen.push(await look());
+  document.title = JSON.stringify(seen);
+};
+</script></html>"""
+
+
+def pages(folder):
+    figures = figures_of()
+    sheets, examples = sheets_of(figures, folder, page=folder), examples_of(figures, folder, page=folder)
+    yield "audit", render_audit(figures, sheets, examples)
+    yield "run", page_of(run(), sheets=sheets, examples=examples_of(figures, folder, num_classifiers=2))
+    yield (
+        "guesses",
+        render_guesses(GuessSheets(guesses_of(shares=[1.0]), {"day": ["day"]}, sheets), "pets", "dbpt label"),
+    )
+
+
+@pytest.mark.parametrize("which", ["audit", "run", "guesses"])
+def test_a_picture_fills_the_window_until_it_is_closed(noise, tmp_path, which):
+    html = dict(pages(noise))[which]
+    (tmp_path / "shown.html").write_text(html, encoding="utf-8")
+    options = "--allow-file-access-from-files", "--virtual-time-budget=10000"
+    small, large, again, large_again, closed = title_of(CLICK, tmp_path, *options)
+    assert small["links"] == [""] and small["image"] < 100 and small["scrolled"] > 800
+    assert large["box"] == [0, 0, *large["window"]] and large["image"] > 500
+    assert large["middle"] == "close"  # a click anywhere closes
+    assert large["links"] == ["close ×", "", "original, if it lies beside this page", "next ›"]
+    assert again == small == closed and large_again == large
+
+
+def test_a_page_has_each_picture_once_and_each_name_of_a_place_once(noise):
+    for _, html in pages(noise):
+        pictures = html.count("<img ")
+        assert html.count("data:image/jpeg;base64,") == pictures == html.count('class="picture"') > 60
+        names = re.findall('<div class="picture" id="(.*?)"', html)
+        assert len(set(names)) == len(names) == pictures
