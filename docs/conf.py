@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 import dbpt
@@ -37,6 +38,8 @@ extensions = [
 ]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 
+myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
 
@@ -52,12 +55,16 @@ napoleon_custom_sections = [
 smartquotes = False  # they make a dash of --
 default_role = "py:obj"
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"dbpt {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
+
+# docutils sets the index of a letter with an accent, such as \bar p_g, below the letter.
+ACCENT_WITH_INDEX = re.compile(r"<munderover>\s*(<mi>.</mi>)\s*(<mi>.</mi>)\s*(<mo stretchy.*?</mo>)\s*</munderover>")
 
 
 def _of_the_site(text: str, file: Path, page: Path) -> str:
@@ -110,8 +117,16 @@ def _dash(app: Sphinx, doctree: nodes.document) -> None:
         text.parent.replace(text, nodes.Text(text.replace(" -- ", " – ", 1)))
 
 
+def _write_mathml(writer: nodes.NodeVisitor, node: nodes.math | nodes.math_block) -> None:
+    """Write a formula as MathML, which browsers show without a script."""
+    formula = tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block))
+    writer.body.append(ACCENT_WITH_INDEX.sub(r"<msub><mover>\1\3</mover>\2</msub>", formula))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
-    """Register what is mended in pages and in the help of commands."""
+    """Register what is mended in pages and in the help of commands, and how formulas are written."""
+    app.add_html_math_renderer("mathml", (_write_mathml, None), (_write_mathml, None))
     app.connect("sphinx-click-process-description", _escape_stars)
     app.connect("source-read", _read_page)
     app.connect("include-read", _read_included)

@@ -9,7 +9,7 @@ from itertools import chain
 import open_clip
 import pytest
 import torch
-from documentation import ROOT, command_lines, read, tomllib, tool
+from documentation import ROOT, blocks, command_lines, read, tomllib, tool
 
 import dbpt
 from dbpt.clip.model import build_model
@@ -64,6 +64,19 @@ def test_links_lead_somewhere(page):
         headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
         anchors = ["", *(re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings)]
         assert heading in anchors, f"{target}#{heading}"
+
+
+@pytest.mark.parametrize("page", ["README.md", *OTHER_PAGES])
+def test_commands_are_not_wider_than_a_page(page):
+    lines = [line for _, text in blocks(page, "bash") for line in text.splitlines()]
+    assert [line for line in lines if len(line) > 81] == [] or page == "docs/how_to/reproduce.md"
+
+
+@pytest.mark.parametrize("page", [page for page in OTHER_PAGES if page.startswith("docs/explanation/")])
+def test_formulas_are_no_plain_text(page):
+    """GitHub and the site typeset what is between dollars or in a block of math."""
+    prose = re.sub(r"^```.*?^```$|`[^`\n]*`|\$[^$]*\$", "", read(page), flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"[Σ√‖∝]|\w[\u0300-\u036f]|\b[a-zA-Z]_[a-zA-Z]{1,2}\b", prose) == []
 
 
 def test_settings_page_is_that_of_the_code():

@@ -17,7 +17,7 @@ from dbpt import InputError
 from dbpt.commands.discover.page import render_discovery
 from dbpt.commands.discover.result import DiscoveryFigures
 from dbpt.data.demo import mini_clip_paths
-from dbpt.evaluation.audit import Rule
+from dbpt.evaluation.tried_families import Rule
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.report.findings import families_in_words
 from dbpt.storage.typed_json import read_json, typed

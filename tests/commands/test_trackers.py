@@ -123,7 +123,7 @@ def test_an_unknown_or_missing_tracker_gets_one_line_before_training(tiny, tmp_p
     monkeypatch.setitem(sys.modules, "wandb", None)
     out = tmp_path / "out"
     for names, expected in {
-        ("tensorboard", "wandb"): "--report-to wandb needs wandb; run pip install 'dbpt[wandb]'",
+        ("tensorboard", "wandb"): "--report-to wandb needs wandb; run pip install wandb",
         ("tensorbord",): "'tensorbord' is not one of 'tensorboard', 'wandb', 'mlflow', 'trackio'",
     }.items():
         assert expected in refusal(verb, tiny.table, *tiny.arguments, "--out", out, "--report-to", *names)

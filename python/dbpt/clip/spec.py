@@ -130,7 +130,7 @@ class FileTokenizer:
     """A Hugging Face ``tokenizer.json``, padded and cut to the model's context length as open_clip does."""
 
     def __init__(self, file: Path, config: dict[str, Any]) -> None:
-        tokenizers = optional_module("tokenizers", f"{file}: reading it", "tokenizers")
+        tokenizers = optional_module("tokenizers", f"{file}: reading it")
         text_cfg = config["text_cfg"]
         if text_cfg.get("tokenizer_mode"):
             raise InputError(f"{file}: tokenizer mode {text_cfg['tokenizer_mode']!r} is not supported from a file")

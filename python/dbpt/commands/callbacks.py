@@ -352,7 +352,7 @@ TRACKERS: dict[str, type[_Adapter]] = {each.__name__.lower(): each for each in (
 
 def trackers_of(names: Sequence[str] | None) -> list[Tracker]:
     """Return the trackers of these names. Raises `InputError` if a package is missing."""
-    return [TRACKERS[name](optional_module(name, f"--report-to {name}", name)) for name in dict.fromkeys(names or ())]
+    return [TRACKERS[name](optional_module(name, f"--report-to {name}")) for name in dict.fromkeys(names or ())]
 
 
 def _plain(name: str) -> str:

@@ -22,7 +22,8 @@ Unreadable = Literal["type", "name", "repeated", "too many columns"]
 Unusable = Literal["empty", "one value", "same within classes", "free text", "identifiers", "too many values"]
 CodedSource = Literal["column", "measured"]
 """What may be trained on, if the user asks for it: a column, or a property of the images and their files."""
-Source = Literal["column", "measured", "caption", "pair"]
+Source = Literal["words", "column", "measured", "caption", "pair"]
+"""Where a family comes from: words that CLIP guesses, the user's table, the pixels and files, or two other families."""
 
 
 @dataclass(frozen=True)

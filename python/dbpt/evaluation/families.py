@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dbpt import clip
 from dbpt.cautions import Caution
 from dbpt.data import StoredFeatures, Words
+from dbpt.data.other_columns import Source
 from dbpt.environment import progress_bar
-from dbpt.evaluation.audit import Source
 from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
 from dbpt.guesses.coded_families import CodedFamily, code_pair

@@ -9,9 +9,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.other_columns import Source
 from dbpt.environment import progress_bar
 from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
-from dbpt.evaluation.audit import Source
 from dbpt.evaluation.families import Guessed, GuessedFamily, Images
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.evaluation.score import LARGEST_Q, Explained, Score

@@ -44,7 +44,7 @@ class Evaluated:
 
     @property
     def metrics(self) -> GroupMetrics:
-        """Those of the split that tables show."""
+        """The metrics of the split that tables show."""
         assert self.row.shown is not None
         return self.row.shown
 

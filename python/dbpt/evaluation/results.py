@@ -173,7 +173,7 @@ class Row(Brief):
 
     @property
     def best_epoch(self) -> int | None:
-        """That of the first seed."""
+        """The best epoch of the first seed."""
         return next((repeat.best_epoch for repeat in self.seed_repeats), None)
 
     @property

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.audit import Rule, RuleKind
 from dbpt.evaluation.families import GuessedFamily
 from dbpt.evaluation.intervals import GroupDifference
+from dbpt.evaluation.tried_families import Rule, RuleKind
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 
 LARGEST_Q = 0.05
@@ -143,6 +143,6 @@ class Score:
 
     @property
     def separation(self) -> float:
-        """How clearly the images of two names differ; infinite if the data say the names."""
+        """The separation of two names in the images, by CLIP; infinite if the data say the names."""
         trust = None if self.of.guessed is None else self.of.guessed.trust
         return np.inf if trust is None else trust.separation

@@ -29,7 +29,7 @@ BLOCK_NUMBERS = 1 << 18
 
 @dataclass(frozen=True, eq=False)
 class LabelQuality:
-    """How well the labels of n images fit.
+    """The fit of the labels of n images.
 
     Attributes:
         quality: (n,) float64, the probability of the label among the classes, for an image with this attribute.

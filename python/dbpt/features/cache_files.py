@@ -69,7 +69,7 @@ class Manifest:
 
     @property
     def verb(self) -> str:
-        """What happens to images that are not in it, in messages."""
+        """The verb that messages use for images that are not in it."""
         return "embedded" if self.has_features else "measured"
 
 

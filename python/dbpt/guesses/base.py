@@ -167,7 +167,7 @@ class PseudoAttributes:
 
     @property
     def provenance(self) -> Provenance:
-        """Where they come from; that of the guesses, if some are known besides."""
+        """The source of the attributes, or of the guessed ones if some are known."""
         if self.method in WITHOUT_GUESSES:
             return WITHOUT_GUESSES[self.method]
         method = PSEUDO_METHODS.get(self.method)
@@ -259,12 +259,12 @@ class GuessedFactors:
 
     @property
     def provenance(self) -> Provenance:
-        """Where they come from."""
+        """The source of the attributes."""
         return self.factors[0].provenance
 
     @property
     def method(self) -> str:
-        """How they were guessed, with the note."""
+        """The method of guessing, with its note."""
         return self.factors[0].method + self.factors[0].note
 
     @property
@@ -275,7 +275,7 @@ class GuessedFactors:
 
     @property
     def warnings(self) -> tuple[Caution, ...]:
-        """What was found when the attributes were read or guessed."""
+        """Warnings from reading or guessing the attributes."""
         return tuple(dict.fromkeys(warning for factor in self.factors for warning in factor.warnings))
 
     def only(self, kept: Sequence[NDArray[np.bool_]]) -> GuessedFactors:

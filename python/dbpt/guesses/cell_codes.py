@@ -30,7 +30,7 @@ Cells: TypeAlias = "Sequence[str] | NDArray[Any]"
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """How cells get their codes: learnt from some images, it gives the same codes to the same values of others.
+    """The rule that codes cells: learnt from some images, it gives the same values of others the same codes.
 
     Attributes:
         unit: what a cell is read as.

@@ -93,7 +93,7 @@ class Grouping:
 
     @property
     def provenance(self) -> Provenance:
-        """Where the attributes come from; "true" only if all factors are true."""
+        """The source of the attributes; "true" only if all factors are true."""
         return next((factor.provenance for factor in self.factors if factor.provenance != "true"), "true")
 
     @property

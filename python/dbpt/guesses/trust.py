@@ -153,7 +153,7 @@ class Guesses:
 
     @property
     def provenance(self) -> Provenance:
-        """Where the attributes come from."""
+        """The source of the attributes."""
         return self.factors[0].provenance
 
     @property

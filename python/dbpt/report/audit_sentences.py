@@ -43,7 +43,7 @@ LOOK_FIRST = (
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a verdict is about: the test of an attribute.
+    """The test of an attribute, which a verdict is about.
 
     Attributes:
         groups: those that have images.

@@ -255,8 +255,8 @@ class Classifier(ModelHubMixin):
             overwrite: whether to replace it.
 
         Raises:
-            InputError: for a file that exists or can't be written, packages that ``dbpt[onnx]`` would install, a model
-                of over 2 GB or that torch can't export, and a head that `to_torch` refuses.
+            InputError: for a file that exists or can't be written, a missing package (onnx, onnxruntime or onnxscript),
+                a model of over 2 GB or that torch can't export, and a head that `to_torch` refuses.
         """
         from dbpt.runs.exports import write_onnx
 

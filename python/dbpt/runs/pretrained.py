@@ -228,7 +228,7 @@ def _without_folders(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class StoredClassifier:
-    """What a folder has of a classifier: all but its backbone, read without torch. `Classifier.of` loads the rest.
+    """The files of a classifier: all but its backbone, read without torch. `Classifier.of` loads the rest.
 
     Attributes:
         spec: the stored description of the backbone, in ``file``.

@@ -22,6 +22,7 @@ GROUP_SOURCES, PROMPTS, APPLICATIONS = ("pseudo", "ppa", "true"), ("class", "gro
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
+PROBABILITY_SELECTIONS = ("pseudo-wgp", "true-wgp")
 DEFAULT_SELECTIONS = {True: "pseudo-wgp", False: "average"}
 """The default by whether the objective knows groups. Chosen for the worst group, ERM would hide its bias."""
 PRIOR_IMAGES = 5  # in the rarest group, for an ``alpha`` of one half

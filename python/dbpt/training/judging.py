@@ -1,4 +1,4 @@
-"""How a training goes: the record of each epoch, the score that selects one, divergence, and warnings at the end."""
+"""The course of a training: records of epochs, the score that selects one, divergence, and warnings at the end."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +18,7 @@ from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
 from dbpt.objectives import Objective
 from dbpt.objectives.base import EXCLUDED, class_logits
+from dbpt.settings.sections import PROBABILITY_SELECTIONS
 from dbpt.storage.typed_json import Count, Share
 
 
@@ -123,7 +124,7 @@ def validation_score(model_selection: str, epoch: int, figures: Validation) -> t
         return float(epoch), figures.average
     if model_selection == "average":
         return figures.average, figures.p_true
-    worst = figures.wgp if model_selection.endswith("wgp") else figures.wga
+    worst = figures.wgp if model_selection in PROBABILITY_SELECTIONS else figures.wga
     if worst is None:
         problem = "no validation row has a group, so the worst group cannot select an epoch"
         raise InputError(f"{problem}: use --model-selection average")

@@ -20,12 +20,12 @@ from dbpt.data import SPLITS, DataLike
 from dbpt.data.dataset import Split
 from dbpt.errors import InputError
 from dbpt.evaluation.association import Distribution
-from dbpt.evaluation.audit import Confirmation, TriedFamily
 from dbpt.evaluation.families import GuessedFamily, Images
 from dbpt.evaluation.findings import tried_family
 from dbpt.evaluation.ranking import errors_of, group_tables, score_families
 from dbpt.evaluation.score import Score
 from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
+from dbpt.evaluation.tried_families import Confirmation, TriedFamily
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words

@@ -9,7 +9,7 @@ from dbpt.cautions import short_of
 from dbpt.commands.discover.result import DiscoveryFigures
 from dbpt.evaluation import Group
 from dbpt.evaluation.association import Distribution
-from dbpt.evaluation.audit import TriedFamily
+from dbpt.evaluation.tried_families import TriedFamily
 from dbpt.features.measurements import NUMBERS
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt.data.loading import import_pandas
-from dbpt.data.other_columns import LeftOut
+from dbpt.data.other_columns import LeftOut, Source
 from dbpt.evaluation import ExplainedErrors
-from dbpt.evaluation.audit import Confirmation, Finding, Source, SubjectFigures, TriedFamily
+from dbpt.evaluation.audit import SubjectFigures
+from dbpt.evaluation.tried_families import Confirmation, Finding, TriedFamily
 from dbpt.report import text
 from dbpt.report.findings import label_of
 from dbpt.report.tables import Shown

@@ -43,7 +43,6 @@ from dbpt.report.results_page import (
     write_guesses,
 )
 from dbpt.report.text import label_command, setting_texts
-from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_clusters, write_coding, write_probe
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO, Command
@@ -151,7 +150,7 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
         sheets = guess_sheets(study, out)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, sheets, study.dataset.name, label_command(out))
-        watch.tell("on_fit_start", StartedRun.of(out, read_settings(out).resolved(), study, of_rows))
+        watch.tell("on_fit_start", StartedRun.of(out, RUN_FOLDER.read_settings(out).resolved(), study, of_rows))
         return sheets
 
     sheets = ranks.from_first(begin, sent=lambda _: None)

@@ -21,6 +21,7 @@ from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
+from dbpt.settings.sections import PROBABILITY_SELECTIONS
 from dbpt.study.study import Study
 from dbpt.training.judging import shrunken_means
 
@@ -131,7 +132,7 @@ def harder_test(row: Row) -> list[Caution]:
 
 def _values(result: MethodResult, features: Features, labels: NDArray[np.int64], selection: str) -> NDArray[np.float64]:
     """Return the figure (n,) of each row that model selection looks at: p of the true class, or correctness."""
-    if selection.endswith("wgp"):
+    if selection in PROBABILITY_SELECTIONS:
         p_true = result.classifier.probabilities(features)[np.arange(len(labels)), labels]
         return np.asarray(p_true, np.float64)
     return np.asarray(result.classifier.predictions(features) == labels, np.float64)
