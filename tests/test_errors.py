@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbpt.errors import HEAD, TAIL, InputError
+from dbpt.errors import HEAD, TAIL, InputError, nearest
 from dbpt.features import UnreadableImage
 
 
@@ -23,3 +23,8 @@ def test_a_value_as_long_as_a_file_loses_its_middle():
     whole = "a" * HEAD + "b" * TAIL
     assert str(InputError(whole)) == whole
     assert str(InputError("a" * HEAD + "-" * 10**6 + "b" * TAIL)) == "a" * HEAD + " [...] " + "b" * TAIL
+
+
+@pytest.mark.parametrize(("word", "meant"), [("GLA", "gla"), ("group-dro", "groupdro"), ("Nothing", ""), ("12", "")])
+def test_the_nearest_name_whatever_the_case(word, meant):
+    assert nearest(word, ["gla", "groupdro", "123"]) == (f" (did you mean {meant!r}?)" if meant else "")

@@ -302,4 +302,4 @@ def test_without_scikit_learn_one_line_says_what_to_install():
     attempt = "try:\n    import dbpt.sklearn\nexcept ValueError as error:\n    print(error)"
     code = f"import sys; sys.modules['sklearn'] = None\n{attempt}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
-    assert done.stdout == "dbpt.sklearn needs scikit-learn 1.6 or later; run pip install 'dbpt[sklearn]'\n", done.stderr
+    assert done.stdout == "dbpt.sklearn needs scikit-learn 1.6 or later; run pip install -U scikit-learn\n", done.stderr

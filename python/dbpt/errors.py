@@ -48,14 +48,17 @@ def one_line(message: str) -> str:
 
 
 def nearest(word: str, valid: "list[str]") -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest valid name, or an empty string if none is close.
+    """Return ``" (did you mean 'x'?)"`` for the `closest` valid name, or an empty string if none is close."""
+    return f" (did you mean {name!r}?)" if (name := closest(word, valid)) else ""
 
-    No number is close to another one: that they share digits means nothing.
-    """
+
+def closest(word: str, valid: "list[str]") -> str:
+    """Return the closest valid name, or an empty string. That numbers share digits means nothing."""
     from difflib import get_close_matches
 
-    close = [] if NUMBER.fullmatch(word) else get_close_matches(word, valid, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    same = [name for name in valid if name.casefold() == word.casefold()]
+    close = same or ([] if NUMBER.fullmatch(word) else get_close_matches(word, valid, n=1))
+    return close[0] if close else ""
 
 
 def plain_number(text: str) -> float:
@@ -111,15 +114,19 @@ def foreign_errors(problem: str, hint: str = "", limit: int = 200) -> Iterator[N
         raise InputError(f"{problem} ({foreign_error(error, limit)})" + (f"; {hint}" if hint else "")) from error
 
 
-def optional_module(name: str, needed_by: str, extra: str) -> Any:
-    """Return a module that only the ``extra`` of dbpt installs. Raises `InputError` if it is missing."""
+def optional_module(name: str, needed_by: str, packages: str = "") -> Any:
+    """Return a module that dbpt doesn't install. Raises `InputError` if it is missing.
+
+    ``packages`` are those to install, by default the one of the module's name.
+    """
     try:
         module = import_module(name)
         if module.__file__ is None:  # a folder of that name, such as ./wandb
             raise ImportError
         return module
     except ImportError:
-        raise InputError(f"{needed_by} needs {name.partition('.')[0]}; run pip install 'dbpt[{extra}]'") from None
+        package = name.partition(".")[0]
+        raise InputError(f"{needed_by} needs {package}; run pip install {packages or package}") from None
 
 
 def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:

@@ -24,7 +24,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets, unique_labels
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError:
-    raise InputError("dbpt.sklearn needs scikit-learn 1.6 or later; run pip install 'dbpt[sklearn]'") from None
+    raise InputError("dbpt.sklearn needs scikit-learn 1.6 or later; run pip install -U scikit-learn") from None
 
 TRAINED_BY = ("gla", "balanced", "erm")
 OWN_PART = 1 / 3

@@ -111,10 +111,10 @@ def test_fit_through_the_command_line(tiny, tiny_run, tmp_path, command):
 
 def test_demo_command(tmp_path, command, monkeypatch):
     monkeypatch.setattr("dbpt.data.demo.write_demo", lambda name, folder, seed: folder / f"{name}-{seed}")
-    code, out, _ = command("demo", "demo-celeba", tmp_path, "--seed", 3)
     root = tmp_path / "demo-celeba-3"
-    assert code == 0
-    assert out == f"demo-celeba: written to {root}; use it with: dbpt fit celeba --root {root}\n"
+    for folder in ([tmp_path], ["--out", tmp_path]):
+        code, out, _ = command("demo", "demo-celeba", *folder, "--seed", 3)
+        assert (code, out) == (0, f"demo-celeba: written to {root}; use it with: dbpt fit celeba --root {root}\n")
 
 
 # --- usage errors -----------------------------------------------------------------------------------------------------
@@ -129,10 +129,18 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["fit", "demo", "--out", "o", "--epochs", "three"], "'three' is not a valid integer"),
         (["fit", "demo", "--out", "o", "--proportions", "0.5,0.5"], "0.5,0.5; separate numbers by spaces, not commas"),
         (["fit", "demo", "--out", "o", "--objective", "ebm"], "--objective: 'ebm' is none of dbpt, gla, balanced"),
-        (["fit", "demo"], "Missing option '--out'"),
+        (
+            ["fit", "a b.csv"],
+            "Missing option '--out': run folder, created by this command; add it: dbpt fit 'a b.csv' --out",
+        ),
+        (["export", "runs/photos"], "; add it: dbpt export runs/photos --onnx PATH"),
         (["fit", "--out", "o"], "Missing argument 'DATA'"),
         (["fit", "demo", "--out"], "'--out' requires an argument"),
-        (["evaluate"], "Missing argument 'RUN'"),
+        (["evaluate"], "Missing argument 'RUN'; write dbpt evaluate RUN [DATA]"),
+        (["fit", "demo", "--out", "o", "--zzzz"], "No such option '--zzzz'; see dbpt fit --help"),
+        (["cache", "prune", "--unwritten-for-days", "x"], "'x' is not a valid float; see dbpt cache prune --help"),
+        (["demo", "demo-celeba"], "name one folder to write: dbpt demo demo-celeba FOLDER"),
+        (["demo", "demo-celeba", "a", "--out", "b"], "name one folder to write: dbpt demo demo-celeba a"),
         (["demo", "demo-waterbird", "never"], "did you mean 'demo-waterbirds'?"),
         (["demo", "demo-waterbirds", "never", "--seed", "-1"], "--seed is -1; expected an integer, 0 or above"),
         (["label", "r", "--out", "never", "--n", "0"], "--n is 0; expected an integer, 1 or above"),

@@ -159,7 +159,7 @@ def test_damaged_safetensors_are_refused(config, weights, tmp_path):
     for content in (whole[: len(whole) // 2], whole[:5], b"", b"\xff" * 64):
         broken = tmp_path / "broken.safetensors"
         broken.write_bytes(content)
-        assert str(broken) in refused("truncated or damaged", config, broken)
+        assert str(broken) in refused("truncated or damaged.* again", config, broken)
     refused("cannot read the weights file: No such file", config, tmp_path / "gone.safetensors")
 
 
@@ -341,7 +341,7 @@ def test_tokenizer_file_needs_its_package_and_its_file(config, weights, tmp_path
     refused("cannot read the tokenizer: No such file", config, weights, tokenizer=tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    refused(r"dbpt\[tokenizers\]", config, weights, tokenizer=tmp_path)
+    refused("run pip install tokenizers$", config, weights, tokenizer=tmp_path)
 
 
 def test_loading_logs_nothing_to_the_root_and_leaves_it_alone(registered, caplog, monkeypatch):

@@ -190,7 +190,9 @@ def test_predict_command_writes_nothing_if_no_image_can_be_read(tiny_run, tmp_pa
     (tmp_path / "p.csv").write_text("precious")
     for out in ((), ("--out", tmp_path / "new.csv"), ("--out", tmp_path / "p.csv", "--overwrite")):
         line = refusal("predict", tiny_run, tmp_path / "gone.png", "x" * 5000 + ".png", *out)
-        assert line == f"no image of 2 can be read; the first: {tmp_path / 'gone.png'}: No such file or directory"
+        reason = f"no image of 2 can be read; the first: {tmp_path / 'gone.png'}: No such file or directory"
+        assert line == f"{reason}; name images, or folders of them"
+    assert f"write dbpt audit TABLE --predictions {tiny_run} --out" in refusal("predict", tiny_run, tmp_path / "p.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
     assert (tmp_path / "p.csv").read_text() == "precious"
 

@@ -152,4 +152,4 @@ def with_mask(rows):
 def test_datasets_is_asked_for_where_it_is_missing(save, monkeypatch):
     folder = save(made([0, 1]))
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert "pets: reading it needs datasets; run pip install 'dbpt[datasets]'" in refused(folder)
+    assert "pets: reading it needs datasets; run pip install datasets" in refused(folder)

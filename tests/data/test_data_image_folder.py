@@ -82,7 +82,7 @@ def test_what_is_left_out_is_noted_but_for_hidden_entries(folder):
 @pytest.mark.parametrize(
     ("paths", "message"),
     [
-        (("a.jpg", "train/b.jpg"), "no image in it"),
+        (("a.jpg", "train/b.jpg"), "no image in a folder of its class"),
         (("train/dog/a.jpg", "dog/a.jpg"), "'dog' beside 'train'; expected either splits, with the classes in each"),
         (("train/dog/a.jpg", "train/cat/a.jpg", "val/cow/a.jpg"), "class 'cow' has 1 rows"),
     ],
@@ -90,6 +90,20 @@ def test_what_is_left_out_is_noted_but_for_hidden_entries(folder):
 def test_one_line_for_a_bad_folder(folder, tmp_path, paths, message):
     (tmp_path / "pets").mkdir()
     assert message in refused(folder(*paths))
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (("run.json", "config.toml"), "a run; dbpt evaluate, predict and label take it"),
+        (("plan.json", "config.toml"), "a comparison; dbpt compare --resume"),
+        (("audit.json", "status.json"), "an audit; dbpt audit takes it as --baseline"),
+        (("discover.json", "status.json"), "a discovery; its discover.html"),
+        (("design.json", "sample.csv"), "a sample to label; dbpt label FOLDER --labels CSV"),
+    ],
+)
+def test_a_folder_that_dbpt_wrote_is_no_data(folder, files, hint):
+    assert f"is the folder of {hint}" in refused(folder(*files, "figures/a.png"))
 
 
 def test_a_folder_that_is_none_of_the_classes(folder):

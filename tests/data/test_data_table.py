@@ -177,6 +177,16 @@ def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
     assert "is outside the root" in refused(table)
 
 
+def test_one_relative_path_among_absolute_ones_is_named(tmp_path):
+    """And a single absolute one among relative ones."""
+    for odd in ("c.jpg", ""):
+        names = ["/far/a.jpg", "/far/b.jpg", odd, "/far/d.jpg", "/far/e.jpg"]
+        (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(names)))
+        assert f"line 4: path {odd!r} is not absolute as those of most rows" in refused(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("path,label\na.jpg,0\nb.jpg,1\n/far/c.jpg,0\nd.jpg,1\n")
+    assert "line 4: path '/far/c.jpg' is outside the root" in refused(tmp_path / "t.csv")
+
+
 def test_an_absolute_path_through_a_link_to_the_root(table, tmp_path):
     touch(tmp_path, "real/a.jpg", "real/deep/b.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
@@ -219,7 +229,7 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
         (rows("a.jpg,x,train", "b.jpg,y,val"), ["class 'y' has 1 rows but none in training"]),
         (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),
-        (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images cannot be found); is the root the folder"]),
+        (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images cannot be found); name the folder"]),
         (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images cannot be found); write paths with '/'"]),
         (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
         (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
@@ -252,7 +262,11 @@ def test_a_value_outside_the_given_names(table):
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
     assert "none.csv: does not exist; expected a table with" in refused(tmp_path / "none.csv")
     assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
-    assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
+    assert (
+        "pets.xlsx': is a file of another kind; expected a known data set (waterbirds, celeba, metashift), a .csv"
+        in refused(table(ROWS, "pets.xlsx"))
+    )
+    assert "pet.csv: does not exist (did you mean 'pets.csv'?)" in refused(table().parent / "pet.csv")
     for misspelt in ("waterbird", "Waterbirds"):
         assert "did you mean 'waterbirds'?" in refused(misspelt)
     (tmp_path / "folder.csv").mkdir()

@@ -20,6 +20,14 @@ from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.config import make_config
 
 
+def test_a_path_that_is_no_run_gets_the_one_that_may_be_meant(copied):
+    mistakes = {copied.parent: f"it holds 1; give one, such as {copied}", copied.parent / "copyed": "mean 'copied'"}
+    for path, hint in mistakes.items():
+        with pytest.raises(InputError) as refused:
+            dbpt.load(path)
+        assert "not a run folder" in str(refused.value) and hint in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["a.csv", "checkpoints/thesis.safetensors", "checkpoints/erm.safetensors.bak"])
 def test_overwrite_takes_nothing_that_no_run_wrote(copied, name):
     (copied / name).write_text("mine")

@@ -160,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
             error.show()
             sys.exit(2)
-        _leave(f"Error: {error.format_message()}", 2)
+        _leave(f"Error: {_with_way_out(error, arguments or sys.argv[1:])}", 2)
     except Interrupted as error:
         _leave(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -174,6 +174,21 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             sys.exit(BROKEN_PIPE)
         _leave(f"Error: standard output: cannot write: {error.strerror}", 2)
+
+
+def _with_way_out(error: click.ClickException, arguments: list[str]) -> str:
+    """Return the message of an error of click's own with what to do, which it lacks but for misspelt options."""
+    line = error.format_message()
+    is_own = type(error) is click.UsageError and not line.startswith("Got unexpected")
+    if is_own or not isinstance(error, click.UsageError) or ";" in line or "Did you mean" in line:
+        return line
+    line, param = line.rstrip("."), error.param if isinstance(error, click.MissingParameter) else None
+    if isinstance(param, click.Option):
+        way = f"add it: dbpt {shlex.join([*arguments, param.opts[0]])} {param.type.name.upper()}"
+        return f"{line}: {param.help}; {way}"
+    if param is not None and error.ctx is not None:
+        return f"{line}; {error.ctx.get_usage().replace('Usage:', 'write')}"
+    return f"{line}; see {error.ctx.command_path if error.ctx else 'dbpt'} --help"
 
 
 class Lines(logging.Handler):

@@ -245,9 +245,10 @@ def check(data: str, **options: Any) -> None:
 
 @click.command()
 @click.argument("name")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@shared.path_option("--out", help="the same as FOLDER")
 @click.option("--seed", default=0, show_default=True, help="seed of the drawings")
-def demo(name: str, folder: Path, seed: int) -> None:
+def demo(name: str, folder: Path | None, out: Path | None, seed: int) -> None:
     """Write a demo data set into a folder.
 
     It gets the layout of the real data set. NAME is demo-waterbirds, demo-celeba or demo-metashift. FOLDER must be new
@@ -255,7 +256,9 @@ def demo(name: str, folder: Path, seed: int) -> None:
     """
     from dbpt.data.demo import write_demo
 
-    root = write_demo(name, folder, seed=seed)
+    if (target := folder or out) is None or (folder and out):
+        raise click.UsageError(f"name one folder to write: dbpt demo {name} {folder or 'FOLDER'}")
+    root = write_demo(name, target, seed=seed)
     click.echo(f"{name}: written to {root}; use it with: dbpt fit {name.removeprefix('demo-')} --root {root}")
 
 

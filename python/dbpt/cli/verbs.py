@@ -12,6 +12,7 @@ import click
 
 from dbpt.cli import options as shared
 from dbpt.commands.compare.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
+from dbpt.data.tables import READERS
 from dbpt.data.writing import csv_text
 from dbpt.environment import launched_rank
 from dbpt.errors import InputError
@@ -263,7 +264,10 @@ def predict(
                 click.echo("".join(lines), nl=False)
             lines.clear()
     if not num_good:
-        raise InputError(f"no image of {len(paths)} can be read; the first: {first_error}")
+        way_out = "name images, or folders of them"
+        if any(path.lower().endswith(tuple(READERS)) for path in images):
+            way_out = f"to predict the images of a table, write dbpt audit TABLE --predictions {run} --out FOLDER"
+        raise InputError(f"no image of {len(paths)} can be read; the first: {first_error}; {way_out}")
     if num_good < len(paths):
         logger.warning(f"{len(paths) - num_good} of {len(paths)} images can't be read; the column error says why")
     if out is not None:
@@ -292,7 +296,7 @@ def export(run: Path, onnx: Path, overwrite: bool, weights: Path | None) -> None
     """Write the classifier in RUN as one ONNX file.
 
     It has image tower and head, with the input images (B, 3, H, W) and the outputs logits and probabilities. The
-    metadata has classes, attributes and preprocessing. Needs pip install 'dbpt[onnx]'.
+    metadata has classes, attributes and preprocessing. Needs onnx, onnxruntime and onnxscript.
     """
     from dbpt.runs.run_folder import load
 

@@ -210,7 +210,10 @@ def _needs_quick_gelu(spec: dict[str, Any]) -> bool:
 @contextmanager
 def _from_open_clip(spec: dict[str, Any]) -> Iterator[None]:
     problem = f"model {spec['model']!r}, pretrained {spec['pretrained']!r}: open_clip could not load it"
-    with foreign_errors(problem, "offline, give the weights as a .safetensors file"), specs.quiet_hub():
+    with (
+        foreign_errors(problem, "offline, give the weights as a .safetensors file (--pretrained FILE)"),
+        specs.quiet_hub(),
+    ):
         yield
 
 

@@ -67,7 +67,8 @@ def build_model(config: dict[str, Any], named: str, expected: Sequence[int] = ()
         model: torch.nn.Module | None = kind(**config) if number is None or number in expected else None
     if model is None:
         raise InputError(
-            f"{named}: truncated or damaged, or not a checkpoint of the architecture in the model's config"
+            f"{named}: truncated or damaged (then download or copy it again), or not a checkpoint of the architecture "
+            "in the model's config"
         )
     return model
 
@@ -101,7 +102,9 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     try:
         state = load_file(path)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: truncated or damaged safetensors file ({reason_of(error)})") from None
+        raise InputError(
+            f"{path}: truncated or damaged safetensors file ({reason_of(error)}); download or copy it again"
+        ) from None
     state = convert_state_dict(model, state)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)

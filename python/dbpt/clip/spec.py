@@ -130,7 +130,7 @@ class FileTokenizer:
     """A Hugging Face ``tokenizer.json``, padded and cut to the model's context length as open_clip does."""
 
     def __init__(self, file: Path, config: dict[str, Any]) -> None:
-        tokenizers = optional_module("tokenizers", f"{file}: reading it", "tokenizers")
+        tokenizers = optional_module("tokenizers", f"{file}: reading it")
         text_cfg = config["text_cfg"]
         if text_cfg.get("tokenizer_mode"):
             raise InputError(f"{file}: tokenizer mode {text_cfg['tokenizer_mode']!r} is not supported from a file")
@@ -280,3 +280,15 @@ def check_published(spec: dict[str, Any], path: Path) -> None:
     is_known = name.startswith("hf-hub:") if tag is None else open_clip.is_pretrained_cfg(name, tag)
     if spec["weights"]["kind"] == "published" and not is_known:
         raise InputError(f"{path}: has no usable backbone.weights.kind; the file was changed, fit again")
+
+
+def published_repository(model: str, pretrained: str | None) -> str | None:
+    """Return the repository of the Hugging Face Hub that has a model's weights, ``OWNER/NAME``; None if none has them.
+
+    >>> published_repository("ViT-B-32", "laion2b_s34b_b79k")
+    'laion/CLIP-ViT-B-32-laion2B-s34B-b79K'
+    """
+    if model.startswith("hf-hub:"):
+        return model.removeprefix("hf-hub:")
+    where = open_clip.get_pretrained_cfg(model, pretrained).get("hf_hub") if pretrained else None
+    return "/".join(where.split("/")[:2]) if where else None

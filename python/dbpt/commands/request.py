@@ -22,7 +22,7 @@ from dbpt.evaluation.subject import OF_THE_RUN, Subject
 from dbpt.guesses.catalogue import Family, embed_families, read_catalogue
 from dbpt.report.findings import search_in_words, searched_errors
 from dbpt.report.text import count_of
-from dbpt.runs.output_folder import OutputFolder
+from dbpt.runs.output_folder import OutputFolder, is_missing_data, refuse_missing_data
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig, override
 from dbpt.settings.fields import Command, options_of
@@ -68,13 +68,19 @@ class Request:
     ) -> "tuple[DataLike, dict[str, Any]]":
         """Return the data and the settings that are given; without data, those of what is continued fill the gaps.
 
-        Settings that are named in ``without`` are not taken from there.
+        So do they if its data are gone, and ``data`` says where they are now. Settings that are named in ``without``
+        are not taken from there.
         """
-        if data is not None:
+        if data is not None and not self.folder.has_settings(self.out, self.resume):
             return data, given
         written = self.folder.settings_to_continue(self.out, resume=self.resume, overwrite=self.overwrite)
+        own = written.pop("data")
+        if data is None:
+            refuse_missing_data(own, self.out)
+        elif not is_missing_data(own):
+            return data, given
         given = override({name: value for name, value in written.items() if name not in without}, given)
-        return given.pop("data"), given
+        return own if data is None else data, given
 
     def held(self) -> AbstractContextManager[object]:
         """Lock the folder."""

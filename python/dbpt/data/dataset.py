@@ -360,7 +360,7 @@ def _check_images(dataset: Dataset) -> None:
         return
     path, hint = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
     if len(missing) == len(dataset):
-        hint = "is the root the folder that the paths are relative to?"
+        hint = "name the folder that the paths are relative to with --root"
     elif "\\" in path:
         hint = "write paths with '/'"
     problem = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"

@@ -184,7 +184,7 @@ def _parquet_files(path: Path) -> list[Path]:
 
 def _parquet_blocks(file: Path) -> Iterator[NDArray[Any]]:
     """Yield the column of lists of floats (N, D) that is named as one of `TENSOR_NAMES`, some rows at a time."""
-    pyarrow = import_pyarrow(file, "parquet")
+    pyarrow = import_pyarrow(file)
     import pyarrow.parquet as parquet
 
     rows, first = 0, None

@@ -20,14 +20,14 @@ from dbpt.data.layouts import DATASETS, DatasetReader
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folder, read_webdataset
 from dbpt.data.other_columns import RESERVED, OtherCells
-from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there
+from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there, refuse_own_folder
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.texts import Texts
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.data.writing import csv_of_columns
 from dbpt.environment import cache_folder
 from dbpt.errors import InputError, nearest, optional_module
-from dbpt.storage.files import system_errors, write_atomically
+from dbpt.storage.files import nearest_file, system_errors, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,11 +247,14 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
     if path.suffix.lower() in table_formats.READERS:
         return _read_table(path, request)
     if not is_folder(path):
+        problem = "does not exist" + (nearest(path.name, list(DATASETS)) or nearest_file(path))
+        problem = "is a file of another kind" if is_there(path) else problem
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
-        problem = f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table"
-        raise InputError(f"{problem}, nor a folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}")
+        expected = f"expected a known data set ({known}), a {endings} table, a folder of images, or .tar shards"
+        raise InputError(f"data {request.source!r}: {problem}; {expected}")
     if not request.images:
         raise InputError(f"--embeddings with the folder {path}: files of a folder have no order; give a table")
+    refuse_own_folder(path)
     is_saved = is_saved_dataset(path)
     if root is not None or (request.columns and not is_saved):
         raise InputError(f"{'--columns' if root is None else given}: {path} contains its images; drop it")
@@ -261,7 +264,7 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
 def _read_table(path: Path, request: tabular.DataRequest) -> Dataset:
     if not is_there(path):
         columns = ", ".join(request.column_names.values())
-        raise InputError(f"{path}: does not exist; expected a table with columns such as {columns}")
+        raise InputError(f"{path}: does not exist{nearest_file(path)}; expected a table with columns such as {columns}")
     root = path.parent if request.root is None else request.root
     if request.root is not None and not is_folder(root):
         expected = f"expected the one that the paths of {path.name} are relative to"
@@ -284,7 +287,7 @@ def is_in_memory(data: object) -> bool:
 
 def import_pandas() -> Any:
     """Return the module. Raises `InputError` if it is not installed."""
-    return optional_module("pandas", "a data frame", "pandas")
+    return optional_module("pandas", "a data frame")
 
 
 def read_frame(frame: "pd.DataFrame", request: tabular.DataRequest) -> Dataset:

@@ -76,6 +76,23 @@ def _below(absolute: Path, root: Path) -> Path | None:
     return absolute.relative_to(resolved) if absolute.is_relative_to(resolved) else None
 
 
+OWN_FOLDERS = {
+    ("run.json", "config.toml"): "a run; dbpt evaluate, predict and label take it, and dbpt audit as --predictions",
+    ("plan.json", "config.toml"): "a comparison; dbpt compare --resume continues it as --out",
+    ("audit.json", "status.json"): "an audit; dbpt audit takes it as --baseline",
+    ("discover.json", "status.json"): "a discovery; its discover.html has the commands to go on with",
+    ("design.json", "sample.csv"): "a sample to label; dbpt label FOLDER --labels CSV judges it",
+}
+"""The folders that dbpt writes, by files in them, and what takes them."""
+
+
+def refuse_own_folder(folder: Path) -> None:
+    """Refuse as data a folder that a command of dbpt has written."""
+    for files, use in OWN_FOLDERS.items():
+        if all(is_there(folder / file) for file in files):
+            raise InputError(f"data {str(folder)!r}: is the folder of {use}; give the images or their table as data")
+
+
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a folder that are not hidden, sorted by name. Raises `InputError`."""
     with system_errors(f"{folder}: cannot be listed"), os.scandir(folder) as entries:
@@ -147,13 +164,13 @@ def _mode(path: Path) -> int:
             return 0
 
 
-def import_pyarrow(path: Path, extra: str) -> Any:
-    """Return the module pyarrow. Raises `InputError` if it is missing (``extra`` installs it) or unsafe."""
-    pyarrow = optional_module("pyarrow", f"{path}: reading it", extra)
+def import_pyarrow(path: Path) -> Any:
+    """Return the module pyarrow. Raises `InputError` if it is missing or unsafe."""
+    pyarrow = optional_module("pyarrow", f"{path}: reading it")
     # Before 14.0.1 a file could make pyarrow unpickle an extension type (CVE-2023-47248).
     if int(pyarrow.__version__.partition(".")[0]) < 15:
         problem = f"pyarrow {pyarrow.__version__} may unpickle what a file holds"
-        raise InputError(f"{path}: {problem}; run pip install -U 'dbpt[{extra}]'")
+        raise InputError(f"{path}: {problem}; run pip install -U pyarrow")
     return pyarrow
 
 
@@ -265,7 +282,7 @@ def _arrow_member(archive: str, size: int, mtime_ns: int, name: str) -> Member |
 
 @cache
 def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
-    pyarrow = import_pyarrow(Path(archive), "datasets")
+    pyarrow = import_pyarrow(Path(archive))
     import pyarrow.compute as compute
 
     try:

@@ -48,7 +48,12 @@ def read_table(path: Path, root: Path, request: tabular.DataRequest) -> Dataset:
     if request.root is None and request.images:
         paths = columns.values[request.column_names["path"]]
         if not all(is_below(path, root) for path in paths):
-            root = common_root(paths) or root
+            common = common_root(paths)
+            relative = [row for row, text in enumerate(paths) if not os.path.isabs(text)]  # noqa: PTH117
+            if common is None and 0 < 2 * len(relative) < len(paths):
+                problem = f"path {paths[relative[0]]!r} is not absolute as those of most rows are"
+                raise InputError(f"{columns.where(relative[0])}: {problem}; write all in one way, or name a --root")
+            root = common or root
     return dataset_of(columns, root, request, path.stem)
 
 
@@ -227,7 +232,7 @@ def read_parquet(
     with_role: Collection[str] | None = None,
 ) -> tabular.Columns:
     """Read the named columns of a Parquet file, as `read_columns` does. Other columns are not decoded."""
-    pyarrow = import_pyarrow(path, "parquet")
+    pyarrow = import_pyarrow(path)
     import pyarrow.parquet as parquet
 
     try:

@@ -215,7 +215,9 @@ class EmbeddedFiles:
             path, reason = next(iter(reasons.items()))
             problem = f"{len(reasons)} of {len(self.files)} images can't be read"
             allowed = f"more than --max-failures {in_digits(self.max_failures)} allows"
-            raise TooManyFailures(f"{problem}, {allowed}; the first: {path}: {reason}", reasons)
+            raise TooManyFailures(
+                f"{problem}, {allowed}; the first: {path}: {reason}; dbpt data check lists all", reasons
+            )
 
 
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work

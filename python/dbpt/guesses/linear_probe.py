@@ -46,7 +46,7 @@ class AttributeProbe:
 
 def import_scikit_learn(option: str) -> Any:
     """Return ``sklearn.linear_model``. Raises `InputError` if scikit-learn, an extra of dbpt, is not installed."""
-    return optional_module("sklearn.linear_model", option, "dfr")
+    return optional_module("sklearn.linear_model", option, "scikit-learn")
 
 
 def out_of_fold(features: Features, labels: NDArray[np.int64], *, num_classes: int, seed: int) -> NDArray[np.float64]:

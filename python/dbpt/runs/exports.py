@@ -136,6 +136,7 @@ class ZeroShotWeights:
 
 
 MOST_BYTES = 2_000_000_000
+ONNX = "onnx onnxruntime onnxscript"
 """A protobuf file has less than 2 GiB; the graph needs some of them."""
 
 
@@ -170,7 +171,7 @@ def write_onnx(
     """
     check_output("--onnx", path, overwrite=overwrite)
     for name in ("onnx", "onnxscript", "onnxruntime"):
-        optional_module(name, "--onnx", "onnx")
+        optional_module(name, "--onnx", ONNX)
     module = _Outputs(classifier).eval()
     total = sum(tensor.numel() * tensor.element_size() for tensor in classifier.state_dict().values())
     if total > MOST_BYTES:
@@ -179,7 +180,7 @@ def write_onnx(
     batches = [torch.randn(number, 3, *size, generator=generator) for number in (1, 3)]
     with foreign_errors(f"--onnx {path}: torch can't export this model", "use to_torch"):
         content = _exported(module, batches[-1], {**metadata, "dbpt_version": __version__})
-    runtime = optional_module("onnxruntime", "--onnx", "onnx")
+    runtime = optional_module("onnxruntime", "--onnx", ONNX)
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for images in batches:
         for expected, result in zip(module(images), session.run(None, {"images": images.numpy()}), strict=True):
@@ -217,7 +218,7 @@ def _exported(module: torch.nn.Module, images: torch.Tensor, metadata: Mapping[s
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         del part.metadata_props[:]  # they have torch's stack traces, with paths of this machine
     model.metadata_props.extend(
-        optional_module("onnx", "--onnx", "onnx").StringStringEntryProto(key=key, value=json.dumps(value))
+        optional_module("onnx", "--onnx", ONNX).StringStringEntryProto(key=key, value=json.dumps(value))
         for key, value in metadata.items()
     )
     content: bytes = model.SerializeToString()

@@ -8,14 +8,24 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from dbpt.data import DATASETS
+from dbpt.data.layouts.image_files import is_pattern_of_shards
 from dbpt.errors import InputError
-from dbpt.settings.config import FitConfig, make_config, read_config
+from dbpt.settings.config import PATHS, FitConfig, make_config, read_config
 from dbpt.settings.fields import Command
-from dbpt.storage.files import check_can_create, check_version, is_missing, system_errors, write_atomically, write_json
+from dbpt.storage.files import (
+    check_can_create,
+    check_version,
+    is_missing,
+    nearest_file,
+    system_errors,
+    write_atomically,
+    write_json,
+)
 from dbpt.storage.locks import OWNER, OwnedLock
 from dbpt.storage.typed_json import read_json, typed
 
@@ -26,16 +36,22 @@ LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
 
 @dataclass(frozen=True)
 class Marker:
-    """The entries of every marker; each command adds its own."""
+    """The entries of every marker; each command adds its own.
+
+    ``paths`` are those of the settings that name files, relative to the folder.
+    """
 
     schema_version: int
     status: Literal["training", "complete"]
+    paths: dict[str, str] = field(default_factory=dict, kw_only=True)
 
 
 R = TypeVar("R", bound=Marker)
 FREE_SPACE = "free space or choose another folder"
 EVENTS = "events.out.tfevents."
 """The beginning of the names of TensorBoard's files."""
+OF_OPEN_CLIP = ("model", "pretrained", "tokenizer", "label_model", "label_pretrained")
+"""The settings that may be a name of open_clip instead of a file; the backbone of a run knows its files."""
 FIGURES = "figures"
 """The subfolder of charts as files."""
 
@@ -139,13 +155,13 @@ class OutputFolder(Generic[R]):
                 if self.check_settings(folder, config, resume=resume):
                     self._write_settings(folder, config)
                 if self.shared_settings:  # the plan may have grown; whoever continues it after a kill needs all of it
-                    self._mark(folder, "training", description)
+                    self._mark(folder, "training", description, config)
                 self._make_subfolders(folder)
                 self.remove_leftovers(folder)
             else:
                 self._clear(folder)
                 self._make_subfolders(folder)
-                self._mark(folder, "training", description)
+                self._mark(folder, "training", description, config)
                 self._write_settings(folder, config)
         except BaseException:
             if is_new:
@@ -160,26 +176,30 @@ class OutputFolder(Generic[R]):
             raise InputError(f"data: none is named; name a data set, or continue {self._a_title} with --resume")
         self.read_marker(folder)
         self.check(folder, resume=resume, overwrite=overwrite)
-        return written_settings(folder)
+        return self.written_settings(folder)
 
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
         """Write the settings again, then the marker with status ``complete``."""
         self._write_settings(folder, config)
         # The marker last: a run that is killed before counts as unfinished.
-        self._mark(folder, "complete", description)
+        self._mark(folder, "complete", description, config)
 
     def read_marker(self, folder: Path) -> R:
         """Read the marker. Raises `InputError` if it is missing, damaged or of another version."""
         path = folder / self.marker
         if is_missing(path):
             problem = f"{folder}: not {self._a_title} folder (no {self.marker})"
-            raise InputError(f"{problem}; give the folder named by --out in dbpt {self.verb}")
+            with contextlib.suppress(OSError):
+                if inside := sorted(folder.glob(f"*/{self.marker}")):
+                    raise InputError(f"{problem}, but it holds {len(inside)}; give one, such as {inside[0].parent}")
+            meant = nearest_file(folder)
+            raise InputError(f"{problem}{meant}; give the folder named by --out in dbpt {self.verb}")
         value = read_json(path, f"record of {self._a_title}", self.schema_version)
         return typed(value, self.record, path, f"dbpt {self.verb} again")
 
     def marker_to_continue(self, folder: Path, *, resume: bool) -> R | None:
         """Return the marker of what ``resume`` continues in ``folder``; None if it starts there."""
-        return self.read_marker(folder) if self._has_settings(folder, resume) else None
+        return self.read_marker(folder) if self.has_settings(folder, resume) else None
 
     def remove_leftovers(self, folder: Path) -> None:
         """Delete the temporary files of killed processes."""
@@ -196,18 +216,19 @@ class OutputFolder(Generic[R]):
 
         On another processor ``auto`` may be another one.
         """
-        if config.image_precision != "auto" or not self._has_settings(folder, resume):
+        if config.image_precision != "auto" or not self.has_settings(folder, resume):
             return config
-        return replace(config, image_precision=read_settings(folder).image_precision)
+        return replace(config, image_precision=self.read_settings(folder).image_precision)
 
-    def _has_settings(self, folder: Path, resume: bool) -> bool:
+    def has_settings(self, folder: Path, resume: bool) -> bool:
+        """Return whether ``resume`` continues what is in ``folder``."""
         return resume and self._is_one(folder) and (folder / "config.toml").is_file()
 
     def check_settings(self, folder: Path, config: FitConfig, *, resume: bool) -> bool:
         """Refuse to continue with other settings; return whether the learning rate is lower, which is allowed."""
-        if not self._has_settings(folder, resume):
+        if not self.has_settings(folder, resume):
             return False
-        before, asked = read_settings(folder), config
+        before, asked = self.read_settings(folder), config
         if not self.shared_settings:
             before, asked = before.resolved(), asked.resolved()
         # for a run that diverged; in a folder of shared settings, finished trainings had the old rate
@@ -226,8 +247,16 @@ class OutputFolder(Generic[R]):
         written = config if self.shared_settings else config.resolved()
         write_atomically(folder / "config.toml", written.to_toml())
 
-    def _mark(self, folder: Path, status: str, description: dict[str, Any]) -> None:
-        write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})
+    def _mark(self, folder: Path, status: str, description: dict[str, Any], config: FitConfig) -> None:
+        entries = {"schema_version": self.schema_version, "status": status, **description}
+        if self.can_resume:  # others are not read again
+            named = {name: path for name in PATHS if names_files(name, path := getattr(config, name))}
+            entries["paths"] = {
+                name: path_from(folder, path)
+                for name, path in named.items()
+                if name not in OF_OPEN_CLIP or not os.path.isabs(path)  # noqa: PTH117
+            }
+        write_json(folder / self.marker, entries)
 
     def _is_one(self, folder: Path, *, older: bool = False) -> bool:
         """Return whether there is a marker of this program, perhaps of an ``older`` version, to be replaced.
@@ -275,17 +304,58 @@ class OutputFolder(Generic[R]):
             with contextlib.suppress(OSError):  # it holds what is not ours, or is a link
                 (folder / name).rmdir()
 
+    def read_settings(self, folder: Path) -> FitConfig:
+        """Return the settings in ``config.toml``. Raises `InputError` as `written_settings` does."""
+        return make_config(self.written_settings(folder))
 
-def read_settings(folder: Path) -> FitConfig:
-    """Return the settings in ``config.toml``. Raises `InputError` as `written_settings` does."""
-    return make_config(written_settings(folder))
+    def written_settings(self, folder: Path) -> dict[str, Any]:
+        """Return the entries of ``config.toml``; paths lead from the folder to the files, where they are there.
+
+        So a run can be used from other working directories, and may move together with its data. Raises `InputError`
+        if the file can't be read or is incomplete.
+        """
+        path = folder / "config.toml"
+        settings = read_config(path)
+        for name in ("data", "baselines"):  # two that are always written, at the beginning and at the end
+            if name not in settings:
+                raise InputError(f"{path}: lacks {name}; the file was changed, fit again")
+        for name, from_folder in self.read_marker(folder).paths.items():
+            present = os.path.normpath(folder / from_folder)
+            written = settings.get(name) or ""  # somebody may have written another one there
+            is_same = os.path.abspath(written) == os.path.abspath(present)  # noqa: PTH100
+            if not is_same and Path(written).name == Path(present).name and names_files(name, present):
+                settings[name] = present
+        return settings
 
 
-def written_settings(folder: Path) -> dict[str, Any]:
-    """Return the entries of ``config.toml``. Raises `InputError` if it can't be read or is incomplete."""
-    path = folder / "config.toml"
-    settings = read_config(path)
-    for name in ("data", "baselines"):  # the first and the last of those that are always written
-        if name not in settings:
-            raise InputError(f"{path}: lacks {name}; the file was changed, fit again")
-    return settings
+def names_files(name: str, value: str | None) -> bool:
+    """Return whether the setting ``name`` has the path of a file or folder that is there, and not another name."""
+    if value is None or (name == "data" and is_known_name(value)):
+        return False
+    if name == "data" and is_pattern_of_shards(value):
+        value = os.path.dirname(value) or "."  # noqa: PTH120
+    return os.path.isfile(value) if name in OF_OPEN_CLIP else os.path.exists(value)  # noqa: PTH110, PTH113 (long names)
+
+
+def path_from(folder: Path, path: str) -> str:
+    """Return the path relative to ``folder``; on another drive of Windows the absolute one."""
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return os.path.abspath(path)  # noqa: PTH100
+
+
+def refuse_missing_data(data: str, folder: str | Path, option: str = "DATA") -> None:
+    """Refuse the path of a run's data if nothing is there; ``option`` names the present one."""
+    if is_missing_data(data):
+        raise InputError(f"{data}: does not exist; {folder} was made with it, so give its present path as {option}")
+
+
+def is_missing_data(data: str) -> bool:
+    """Return whether ``data`` is a path, and nothing is there."""
+    return not (is_known_name(data) or is_pattern_of_shards(data) or os.path.lexists(data))
+
+
+def is_known_name(data: str) -> bool:
+    """Return whether ``data`` is the name of a known data set or of a demo, not a path."""
+    return data in DATASETS or re.fullmatch(r"demo(-[a-z]+)?", data) is not None

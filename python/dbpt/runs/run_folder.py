@@ -20,7 +20,7 @@ from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named, read_settings
+from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.pretrained import StoredClassifier, is_pretrained, most_bytes, read_card, read_pretrained
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import Command
@@ -108,7 +108,7 @@ def read_classifier(run: str | Path, weights: str | Path | None) -> StoredClassi
     if is_pretrained(folder) and is_missing(folder / RUN_FOLDER.marker):
         return read_pretrained(folder, weights)
     marker = finished_run(folder)
-    config, path = read_settings(folder), folder / "classifier.safetensors"
+    config, path = RUN_FOLDER.read_settings(folder), folder / "classifier.safetensors"
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     most = most_bytes(marker.words, marker.backbone["config"]["embed_dim"])
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, needs=("weights",), most=most)

@@ -15,13 +15,14 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.errors import InputError
+from dbpt.errors import InputError, closest
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,19 @@ def system_errors(problem: str, hint: str = "") -> Iterator[None]:
         is_name = isinstance(error, UnicodeEncodeError) or "embedded null" in str(error)
         if isinstance(error, InputError) or not (isinstance(error, OSError) or is_name):
             raise
-        raise InputError(f"{problem}: {reason_of(error)}" + (f"; {hint}" if hint else "")) from None
+        meant = nearest_file(error.filename) if isinstance(error, FileNotFoundError) and error.filename else ""
+        raise InputError(f"{problem}: {reason_of(error)}{meant}" + (f"; {hint}" if hint else "")) from None
+
+
+def nearest_file(path: str | Path) -> str:
+    """Return ``" (did you mean 'x'?)"`` for a file of nearly this name in its folder, but for digits; else nothing."""
+    with contextlib.suppress(OSError, ValueError), os.scandir(Path(path).parent) as entries:
+        names = {Path(entry.name).stem: entry.name for entry in islice(entries, 1000)}
+        stem = Path(path).stem
+        words = {name for name in names if name == stem or re.sub(r"\d", "", name) != re.sub(r"\d", "", stem)}
+        meant = names.get(closest(stem, sorted(words)), "")
+        return f" (did you mean {meant!r}?)" if meant not in ("", Path(path).name) else ""
+    return ""
 
 
 def check_name(name: str | os.PathLike[str], problem: str) -> None:

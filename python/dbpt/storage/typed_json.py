@@ -56,7 +56,9 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot read as a {what}: {error}") from None
+        raise InputError(
+            f"{path}: cannot read as a {what}: {error}; write NAME = VALUE, with texts in quotes"
+        ) from None
     return content
 
 

@@ -70,7 +70,7 @@ def check_coded(config: FitConfig, dataset: Dataset) -> None:
         raise InputError(f"{option}: {dataset.source}: this is the name of a column with a role; {hint}")
     others = list(columns.cells)
     known = ", ".join(others[:20]) or "none"
-    raise InputError(f"{option}: {dataset.source} has no such column; without a role: {known}{nearest(name, others)}")
+    raise InputError(f"{option}: {dataset.source} has no such column{nearest(name, others)}; it could be: {known}")
 
 
 def coded_attributes(config: FitConfig, dataset: Dataset, coding: Coding | None = None) -> GuessedFactors:

@@ -31,6 +31,7 @@ from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import PROBE, PSEUDO_METHODS, no_attributes
 from dbpt.guesses.label import attributes_of_data, read_pseudo_attributes
 from dbpt.objectives import OBJECTIVES
+from dbpt.runs.output_folder import refuse_missing_data
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import classifier_of, read_classifier
 from dbpt.settings.config import FitConfig, make_config
@@ -193,7 +194,9 @@ def run_with_data(
     stored = read_classifier(run, weights)
     own, overrides = stored.config, {name: value for name, value in given.items() if value is not None}
     cache = overrides.get("cache", own.cache)
-    data = own.data if data is None else data
+    if data is None:
+        refuse_missing_data(own.data, run)
+        data = own.data
     data = data if is_in_memory(data) else materialize(data, cache)
     if is_own := names_own_data(data, own):
         root = own.root if root is None else root
@@ -283,15 +286,22 @@ def load_for_run(
 
 
 def load_rows(
-    config: FitConfig, words: Words, paths: Sequence[str], data: str | Path | None, root: str | Path | None
+    run: str | Path,
+    config: FitConfig,
+    words: Words,
+    paths: Sequence[str],
+    data: str | Path | None,
+    root: str | Path | None,
 ) -> tuple[Dataset, NDArray[np.int64]]:
     """Return the data of a run, and the rows (n,) of some images.
 
     Args:
-        config, words: those of the run.
+        run, config, words: the run's folder, settings and words.
         paths: (n,) the images; one that is gone is an `InputError`.
         data, root: where the data are now; None if they haven't moved.
     """
+    if data is None:
+        refuse_missing_data(config.data, run, "--data")
     dataset = load_for_run(config, words, data or config.data, root or config.root)
     rows = TextIndex(dataset.paths).find(paths)
     for gone in np.flatnonzero(rows < 0)[:1].tolist():
@@ -304,7 +314,7 @@ def load_rows(
 
 def names_own_data(data: DataLike, config: FitConfig) -> bool:
     """Return whether ``data`` is the name or path that is in ``config``."""
-    return isinstance(data, str | os.PathLike) and os.fspath(data) == config.data
+    return isinstance(data, str | os.PathLike) and os.path.abspath(data) == os.path.abspath(config.data)  # noqa: PTH100
 
 
 def resolve_demo(config: FitConfig) -> FitConfig:

@@ -262,6 +262,7 @@ def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, refusal):
     assert refused(tiny_run, "--out", tmp_path / "o", "--json") == "--json is for judging; give --labels CSV with it"
     assert "no such option" in refused(tiny_run, "--label", "labels.csv").lower()
     assert "labels.csv: cannot read the file" in refused(sample, "--labels", tmp_path / "labels.csv")
+    assert "give the CSV that the sample's index.html saves" in refused(sample, "--labels", sample / "sample.csv")
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

@@ -31,8 +31,7 @@ from dbpt.data.texts import Texts
 from dbpt.data.writing import Column, csv_of_columns, unmarked
 from dbpt.errors import InputError
 from dbpt.groups import worst_group
-from dbpt.runs.output_folder import read_settings
-from dbpt.runs.run_folder import finished_run
+from dbpt.runs.run_folder import RUN_FOLDER, finished_run
 from dbpt.settings.fields import Command
 from dbpt.storage.files import check_output, write_atomically, write_json
 from dbpt.study.data import load_rows
@@ -63,8 +62,8 @@ def write_labelled_table(
     if out.suffix.lower() != ".csv":
         raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")
     run = Path(design.run)
-    config, words = read_settings(run), finished_run(run).words
-    dataset, rows = load_rows(config, words, design.paths, data, root)
+    words, config = finished_run(run).words, RUN_FOLDER.read_settings(run)
+    dataset, rows = load_rows(run, config, words, design.paths, data, root)
     columns: dict[str, Column] = {
         "path": dataset.paths,
         "label": Texts.coded(dataset.class_names, dataset.labels),
@@ -144,7 +143,10 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     Raises:
         InputError: for a file that isn't of this sample, and if no image has an answer.
     """
-    table = read_columns(path, ("sample", "path", *design.questions), delimiters=SEPARATORS)
+    try:
+        table = read_columns(path, ("sample", "path", *design.questions), delimiters=SEPARATORS)
+    except InputError as error:
+        raise InputError(f"{error}; give the CSV that the sample's index.html saves, labels.csv") from None
     filled = [row for row, cells in enumerate(zip(*table.values.values(), strict=True)) if any(map(str.strip, cells))]
     values = {name: [unmarked(column[row]) for row in filled] for name, column in table.values.items()}
     columns = Columns(path, [table.lines[row] for row in filled], values)

@@ -23,6 +23,7 @@ from dbpt.groups.ids import permutation
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
 from dbpt.report.thumbnails import thumbnail
+from dbpt.runs.output_folder import path_from
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, classifier_of, read_classifier
 from dbpt.storage.files import check_can_create, check_version, is_missing, read_tensors, write_atomically, write_json
@@ -37,8 +38,7 @@ SCHEMA_VERSION = 2
 DRAW_AGAIN = "draw a new sample"
 ENOUGH_FOR_BANDS = 5
 """Images in each band of a cell. A cell with fewer is one stratum, since their spread would be unknown."""
-LEAST_DRAWN = 2
-LEAST_DOUBT = 0.01  # CLIP is overconfident
+LEAST_DRAWN, LEAST_DOUBT = 2, 0.01  # CLIP is overconfident
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Design:
     """A sample of one split, n images in H strata.
 
     Attributes:
-        run: the run folder.
+        run: the run folder, in ``design.json`` relative to the sample's.
         dataset: the name of the data set.
         split: ``train``, ``val`` or ``test``.
         seed: seed of the draws.
@@ -149,7 +149,7 @@ def read_design(folder: Path) -> Design:
     design = typed(value, Design, path, DRAW_AGAIN)
     if design.sample != sample:
         raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {DRAW_AGAIN}")
-    return design
+    return replace(design, run=os.path.normpath(folder / design.run))
 
 
 def stratify(
@@ -278,7 +278,7 @@ def draw_label_sample(
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
     paths = labelled.paths.take(rows)
-    whole, rows_of_paths = load_rows(stored.config, stored.words, paths, data, root)
+    whole, rows_of_paths = load_rows(run, stored.config, stored.words, paths, data, root)
     dataset = whole.take(rows_of_paths).without_truth()
     right = _right(classifier_of(stored, device), dataset, cache)
     pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
@@ -293,7 +293,7 @@ def draw_label_sample(
         low, high = float(confidence[members].min()), float(confidence[members].max())
         described.append(Stratum(label, pseudo_attribute, bool(is_right), low, high, len(members), number))
     design = Design(
-        run=str(run),
+        run=path_from(folder, str(run)),
         dataset=dataset.name,
         split=split,
         seed=seed,

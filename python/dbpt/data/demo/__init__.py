@@ -231,8 +231,8 @@ def draw_into_cache(data: str, root: "str | Path | None", cache: Path) -> tuple[
 
 def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Path:
     if name not in LAYOUTS:
-        hint = nearest(name, list(DEMO_NAMES)) or f" (valid: {', '.join(DEMO_NAMES)})"
-        raise InputError(f"demo name: unknown value {name!r}{hint}")
+        hint = nearest(name, list(DEMO_NAMES))
+        raise InputError(f"demo name: unknown value {name!r}{hint}; valid are {', '.join(DEMO_NAMES)}")
     if seed < 0:
         raise InputError(f"--seed is {seed}; expected an integer, 0 or above")
     _check_folder(final)

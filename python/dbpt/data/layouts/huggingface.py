@@ -122,7 +122,7 @@ def _load(folder: Path) -> dict[str, datasets.Dataset]:
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(f"{folder / DICT}: its 'splits' are not names; {SAVE_AGAIN}")
         check_split_names(names, str(folder))
-    datasets = optional_module("datasets", f"{folder}: reading it", "datasets")
+    datasets = optional_module("datasets", f"{folder}: reading it")
     splits = {}
     for name in names:
         if not _has_files(folder / name):  # datasets saves empty splits, but can't load them

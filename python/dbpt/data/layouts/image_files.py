@@ -41,8 +41,8 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
     if "" in folders:
         notes.append("no folders train, val, test: all images are in split train, and there is no test split")
     if not images:
-        expected = f"split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])})"
-        raise InputError(f"{folder}: no image in it; expected {expected}")
+        expected = f"split/class/*.jpg or class/*.jpg (or {', '.join(ENDINGS[1:])}), or a table that names the images"
+        raise InputError(f"{folder}: no image in a folder of its class; expected {expected}")
     if left_out:
         notes.append(f"{len(left_out)} entries are not images in a class folder: {shortened(left_out, 3)}")
     paths, labels, splits = map(list, zip(*images, strict=True))
