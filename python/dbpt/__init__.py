@@ -12,6 +12,7 @@ Names are looked up on first use, so ``import dbpt`` does not import torch.
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from warnings import filterwarnings
 
 from dbpt.lazy import on_first_use
 
@@ -64,6 +65,9 @@ if TYPE_CHECKING:
     from dbpt.sampling import GroupSampler as GroupSampler
     from dbpt.sampling import WeightedSampler as WeightedSampler
     from dbpt.settings.config import FitConfig as FitConfig
+
+# tqdm warns so in notebooks without ipywidgets when huggingface_hub or open_clip imports it: there are no bars then.
+filterwarnings("ignore", message="IProgress not found")
 
 _HOMES = {
     "_core": ["__version__"],

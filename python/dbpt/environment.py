@@ -14,7 +14,6 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from warnings import catch_warnings, simplefilter
 
 from dbpt._core import __version__
 from dbpt.arguments import available_cpus, expanded
@@ -110,9 +109,8 @@ def progress_bar(
 
 @cache
 def _tqdm() -> Any:
-    with catch_warnings():
-        simplefilter("ignore")  # a notebook without ipywidgets has no bars, which is no reason to warn
-        from tqdm.auto import tqdm
+    from tqdm.auto import tqdm
+
     return tqdm
 
 

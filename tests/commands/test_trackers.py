@@ -5,6 +5,7 @@ import math
 import struct
 import sys
 
+import numpy as np
 import pytest
 from comparisons import compare
 from runs import fit, history_of
@@ -26,8 +27,11 @@ def expected_scalars(run):
         for name, value in line.items():
             if name in ("row", "epoch", "best") or value is None:
                 continue
+            length = len(value) if name == "val_accuracy" else len(GROUPS)
             named = (
-                zip((f"/{group}" for group in GROUPS), value, strict=True) if isinstance(value, list) else [("", value)]
+                zip((f"/{group}" for group in GROUPS[:length]), value, strict=True)
+                if isinstance(value, list)
+                else [("", value)]
             )
             for group, each in named:
                 if each is not None:
@@ -49,6 +53,19 @@ def events_of(folder):
     scalars = {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     texts = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]}
     return scalars, texts
+
+
+def hparams_of(folder):
+    """The settings and the names of the metrics that the dashboard HParams shows of a run."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    plugin = EventAccumulator(str(folder)).Reload().summary_metadata
+    contents = {tag: each.plugin_data.content for tag, each in plugin.items()}
+    experiment = metadata.parse_experiment_plugin_data(contents["_hparams_/experiment"])
+    start = metadata.parse_session_start_info_plugin_data(contents["_hparams_/session_start_info"])
+    settings = {name: value.string_value or value.number_value for name, value in start.hparams.items()}
+    return settings, [info.name.tag for info in experiment.metric_infos]
 
 
 def final(name, run):
@@ -78,6 +95,15 @@ def test_tensorboard_reads_a_fit_a_resumed_one_and_the_next_one(tiny, tmp_path, 
     assert texts["page/text_summary"] == str(run / "report.html")
     assert all(f"    {line}" in texts["table/text_summary"] for line in dbpt.Result.read(run).table().splitlines())
     assert "epochs = 3" in texts["settings/text_summary"]
+    correct = {name: steps for name, steps in scalars.items() if name.startswith("dbpt/val_accuracy/")}
+    assert set(correct) == {f"dbpt/val_accuracy/{group}" for group in GROUPS}
+    worst = np.min([[value for _, value in steps] for steps in correct.values()], axis=0)
+    assert worst == pytest.approx([value for _, value in scalars["dbpt/val_wga"]])
+    assert not [path for path in run.iterdir() if path.is_dir() and [*path.glob("events*")]]  # no run of hparams alone
+    settings, metrics = hparams_of(run)
+    assert (settings["epochs"], settings["head"]) == (3.0, "linear")
+    assert metrics == ["hparam/worst_group_accuracy", "hparam/average_accuracy", "hparam/gap"]
+    assert scalars["hparam/worst_group_accuracy"][0][1] == pytest.approx(final("dbpt", run))
     fit(tiny, run, **FAST, overwrite=True)
     assert not [*run.glob("events.out.tfevents.*")]
 

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_images import CONFIG, TOWER, noise, write_images, write_list
 from unprivileged import unprivileged
@@ -123,7 +124,7 @@ def test_what_failed_is_summed_up_and_written(command, task):
 
 def test_many_reasons_are_cut_short():
     failures = [dbpt.features.Failure(row, f"{row}.png", f"reason {max(row, 2)}") for row in range(9)]
-    found = dbpt.commands.embed.EmbeddedImages(9, 9, tuple(failures), Path("cache"))
+    found = dbpt.commands.embed.EmbeddedImages(list("abcdefghi"), None, tuple(failures), 9, Path("cache"))
     assert str(found).splitlines()[1] == "  3 failed: reason 2 (first: 0.png)"
     assert str(found).splitlines()[-1] == "  and 2 failed for other reasons"
 
@@ -171,6 +172,30 @@ def test_a_cache_folder_that_cannot_be_is_one_line(command, refusal, task, kind)
             code, _, err = command("cache", *verb, "--cache", cache)
             assert code in (0, 2)
             assert err.count("\n") == (code == 2)
+
+
+def test_the_features_are_given_with_paths_and_failures_and_read_in_parts(task, monkeypatch):
+    write_list(task, COUNT)
+    (task / "images/3.png").write_bytes(b"no image")
+    found = dbpt.embed(task / "list.csv", **settings(task), max_failures=0.5)
+    backbone = dbpt.load_backbone(task / "tiny.json", "random")
+    named = {"cache_dir": task / "cache/features", "max_failures": 0.5}
+    expected = dbpt.embed_images(backbone, task, list(found.paths), **named)
+    assert expected.recomputed == 0 and found.features.dtype == np.float32
+    assert found.features.tobytes() == expected.features.tobytes() and found.features is found.features
+    assert found.ok.tolist() == expected.ok.tolist() == [n != 3 for n in range(COUNT)]
+    assert [(failure.row, failure.path) for failure in found.failures] == [(3, found.paths[3])]
+    assert not found.features[3].any() and np.linalg.norm(found.features[found.ok], axis=1) == pytest.approx(1)
+    assert found.stored[2:5].tobytes() == expected.features[2:5].tobytes()
+    assert (found.num_images, found.recomputed) == (COUNT, COUNT)
+    assert (
+        repr(found) == f"EmbeddedImages(features ({COUNT}, {found.features.shape[1]}), 1 failures, recomputed={COUNT})"
+    )
+    monkeypatch.setattr("dbpt.data.stored_features.MOST_BYTES", 100)
+    again = dbpt.embed(task / "list.csv", **settings(task), max_failures=0.5)
+    with pytest.raises(InputError, match=r"^features: needs all 9 rows .*, so read blocks of them, such as stored\["):
+        _ = again.features
+    assert len(again.stored[:2]) == 2
 
 
 def test_a_cache_folder_that_no_system_has_is_refused(task):

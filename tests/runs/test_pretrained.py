@@ -152,6 +152,48 @@ def test_a_saved_classifier_is_replaced_as_a_whole_and_nothing_else_is(tiny_run,
         classifier.push_to_hub("a b/c")
 
 
+@pytest.mark.parametrize(
+    ("model", "pretrained", "base"),
+    [
+        ("ViT-B-32", "openai", "timm/vit_base_patch32_clip_224.openai"),
+        ("ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
+        ("ViT-B-16-SigLIP", "webli", "timm/ViT-B-16-SigLIP"),
+        ("hf-hub:me/clip", None, "me/clip"),
+        ("ViT-B-32", "/home/me/clip.safetensors", None),
+        ("/home/me/tiny.json", "random", None),
+    ],
+)
+def test_the_card_names_the_base_model_if_the_hub_has_it(tiny_run, model, pretrained, base):
+    metrics = read_metrics(tiny_run / "metrics.json")
+    metrics = replace(metrics, backbone=replace(metrics.backbone, model=model, pretrained=pretrained))
+    card = ModelCard(model_card(metrics, "dbpt fit x.csv", is_drawn=False, weights=None))
+    assert card.data.base_model == base and card.data.license is None
+    assert (
+        f"- Base model: {base or 'not stated; name it in'}" in card.text
+        and "- License: not stated; name it" in card.text
+    )
+
+
+def test_license_and_base_model_are_stated_when_the_classifier_is_handed_over(tiny_run, copied, tmp_path):
+    classifier, stated = dbpt.load(tiny_run), {"license": "cc-by-4.0", "base_model": "me/clip"}
+    classifier.save_pretrained(tmp_path / "saved", model_card_kwargs=stated)
+    card, before = ModelCard.load(tmp_path / "saved/README.md"), ModelCard(classifier.card)
+    assert (card.data.license, card.data.base_model) == ("cc-by-4.0", "me/clip")
+    assert "- License: cc-by-4.0\n- Base model: me/clip\n" in card.text and "not stated" not in card.text
+    assert card.data.eval_results == before.data.eval_results and card.data.tags == before.data.tags
+    again = Classifier.from_pretrained(tmp_path / "saved", weights=classifier.backbone.spec["weights"]["path"])
+    again.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again/README.md").read_text() == (tmp_path / "saved/README.md").read_text()
+    (copied / "README.md").write_text("# Mine, of an older dbpt")
+    dbpt.load(copied).save_pretrained(tmp_path / "mine", model_card_kwargs={"license": "mit"})
+    mine = ModelCard.load(tmp_path / "mine/README.md")
+    assert mine.data.license == "mit" and "# Mine, of an older dbpt" in mine.text
+    for wrong in ("", 7, "mit\n- x"):
+        with pytest.raises(InputError, match="^model_card_kwargs: license is"):
+            classifier.save_pretrained(tmp_path / "wrong", model_card_kwargs={"license": wrong})
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_the_card_of_a_demo_claims_nothing_about_the_benchmark(tiny_run):
     metrics = read_metrics(tiny_run / "metrics.json")
     text = model_card(

@@ -280,3 +280,15 @@ def check_published(spec: dict[str, Any], path: Path) -> None:
     is_known = name.startswith("hf-hub:") if tag is None else open_clip.is_pretrained_cfg(name, tag)
     if spec["weights"]["kind"] == "published" and not is_known:
         raise InputError(f"{path}: has no usable backbone.weights.kind; the file was changed, fit again")
+
+
+def published_repository(model: str, pretrained: str | None) -> str | None:
+    """Return the repository of the Hugging Face Hub that has a model's weights, ``OWNER/NAME``; None if none has them.
+
+    >>> published_repository("ViT-B-32", "laion2b_s34b_b79k")
+    'laion/CLIP-ViT-B-32-laion2B-s34B-b79K'
+    """
+    if model.startswith("hf-hub:"):
+        return model.removeprefix("hf-hub:")
+    where = open_clip.get_pretrained_cfg(model, pretrained).get("hf_hub") if pretrained else None
+    return "/".join(where.split("/")[:2]) if where else None

@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dbpt.errors import InputError, foreign_error, optional_module
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import varied_in_words
 from dbpt.storage.files import system_errors, write_atomically
+from dbpt.study.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +36,22 @@ class StartedRun:
         settings: the settings by name, without those that are None.
         groups: the names of the groups of each row that is trained, by the name of the row. The lists in the metrics
             of an epoch have a value for each.
+        val_groups: the names of the groups of model selection, likewise; ``val_accuracy`` has a value for each, up to
+            the last with validation images.
     """
 
     folder: Path
     settings: dict[str, Any]
     groups: dict[str, tuple[str, ...]]
+    val_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folder: Path, config: FitConfig, groups: Mapping[str, Sequence[str]]) -> "StartedRun":
-        """Return it for the settings ``config``."""
+    def of(cls, folder: Path, config: FitConfig, study: Study, rows: Mapping[str, FitConfig]) -> "StartedRun":
+        """Return it for the settings ``config``, and those of each row that is trained."""
         settings = {each.name: value for each in fields(config) if (value := getattr(config, each.name)) is not None}
-        return cls(folder, settings, {row: tuple(names) for row, names in groups.items()})
+        groups = {row: study.grouping(own.group_source).names for row, own in rows.items()}
+        selecting = {row: study.grouping(own.selecting_groups or "pseudo").names for row, own in rows.items()}
+        return cls(folder, settings, groups, selecting)
 
 
 class Callback:
@@ -190,7 +196,9 @@ class _Adapter(Tracker, ABC):
 
     def on_fit_start(self, run: StartedRun) -> None:
         """Begin a run with the name of the folder."""
-        self._groups = {row: _unique(names) for row, names in run.groups.items()}
+        self._groups, self._val_groups = (
+            {row: _unique(names) for row, names in groups.items()} for groups in (run.groups, run.val_groups)
+        )
         settings = {name: list(value) if isinstance(value, tuple) else value for name, value in run.settings.items()}
         self._is_open = True  # also if it fails half-way
         self._open(run.folder, settings)
@@ -199,7 +207,8 @@ class _Adapter(Tracker, ABC):
         """Log the numbers of an epoch, those of groups under their names."""
         values, prefix = dict[str, float](), _plain(row)
         for name, value in metrics.items():
-            named = zip(self._groups[row], value, strict=True) if isinstance(value, list) else [("", value)]
+            groups = self._val_groups.get(row, ())[: len(value)] if name == "val_accuracy" else self._groups[row]
+            named = zip(groups, value, strict=True) if isinstance(value, list) else [("", value)]
             values |= {f"{prefix}/{name}/{group}".rstrip("/"): figure for group, figure in named if figure is not None}
         self._log(prefix, epoch, values)
 
@@ -241,7 +250,7 @@ class TensorBoard(_Adapter):
     def _open(self, folder: Path, settings: dict[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), flush_secs=5)
+        self._writer, self._settings = SummaryWriter(str(folder), flush_secs=5), settings
         self._writer.add_text("settings", _markdown(f"{name} = {value!r}" for name, value in settings.items()))
 
     def _log(self, row: str, epoch: int, values: dict[str, float]) -> None:
@@ -252,6 +261,23 @@ class TensorBoard(_Adapter):
         self._log("final", 0, final)
         self._writer.add_text("table", _markdown([table]))
         self._writer.add_text("page", str(page.absolute()))  # TensorBoard keeps no files
+
+    def on_fit_end(self, result: Result) -> None:
+        """Log the table as every tracker does, and the settings with the figures of the chosen row as hparams."""
+        from torch.utils.tensorboard.summary import hparams
+
+        super().on_fit_end(result)
+        names = ("worst_group_accuracy", "average_accuracy", "gap")
+        figures = {f"hparam/{name}": value for name in names if (value := getattr(result, name)) is not None}
+        simple = {
+            name: value if isinstance(value, bool | int | float | str) else str(value)
+            for name, value in self._settings.items()
+        }
+        # Not `add_hparams`, which writes them into a run of its own, below this one.
+        writer: Any = self._writer.file_writer  # declared as None
+        for summary in hparams(simple, figures):  # type: ignore[no-untyped-call]
+            writer.add_summary(summary)
+        self._log("hparam", 0, figures)
 
     def _close(self, failed: bool) -> None:
         self._writer.close()

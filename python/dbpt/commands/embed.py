@@ -5,16 +5,21 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dbpt.data import DataLike, Dataset
 from dbpt.data.dataset import check_classes, missing_rows, repeated_paths, why_missing
 from dbpt.data.loading import published_notes
+from dbpt.data.stored_features import StoredFeatures, check_whole
 from dbpt.environment import progress_bar, take_own_gpu
 from dbpt.errors import InputError
+from dbpt.evaluation.brief import Brief
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.features.maintenance import nearest_cache
@@ -32,21 +37,48 @@ logger = logging.getLogger(__name__)
 SHOWN = 5  # problems of a kind, or reasons, that are named; the others are counted
 
 
-@dataclass(frozen=True)
-class EmbeddedImages:
-    """The result of `embed`. ``str()`` of it is a summary.
+@dataclass(frozen=True, repr=False, eq=False)
+class EmbeddedImages(Brief):
+    """The features of the N images of a data set, which stay in the cache. ``str()`` of it is a summary.
 
     Attributes:
-        num_images: the number of images in the list.
+        paths: (N,) the images, as the data name them.
+        stored: the features, read when they are asked for: ``stored[rows]`` is an array (n, D) for a slice or numbers.
+        failures: the images that can't be read, each with its ``row``, ``path`` and ``reason``; their features are 0.
         recomputed: the number of images that this process decoded.
-        failures: the images that can't be read.
         folder: the folder of the cache.
     """
 
-    num_images: int
+    paths: Sequence[str]
+    stored: StoredFeatures
+    failures: tuple[Failure, ...]
     recomputed: int
-    failures: tuple[Failure, ...] = field(repr=False)
     folder: Path
+
+    @property
+    def num_images(self) -> int:
+        """The number of images, N."""
+        return len(self.paths)
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """(N, D) float32, rows of length 1 in the order of `paths`, 0 for failures; read from the cache on first use.
+
+        Raises `InputError` for more than 4 GiB; read those in blocks, as ``stored[:10_000]``.
+        """
+        check_whole(*self.stored.shape, "features", "read blocks of them, such as stored[:10_000]")
+        return self.stored[:]
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """(N,) False for the images that can't be read."""
+        ok = np.ones(len(self.paths), np.bool_)
+        ok[[failure.row for failure in self.failures]] = False
+        return ok
+
+    def _brief(self) -> str:
+        n, width = self.stored.shape
+        return f"features ({n}, {width}), {len(self.failures)} failures, recomputed={self.recomputed}"
 
     def __str__(self) -> str:
         usable = self.num_images - len(self.failures)
@@ -72,7 +104,7 @@ def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
         settings: those listed below, of which this reads those of data, model and cache.
 
     Returns:
-        The number of images, and those that can't be read.
+        The features of all images, and those that can't be read.
 
     Raises:
         InputError: if more images fail than ``max_failures``, and for wrong settings or data.
@@ -89,7 +121,7 @@ def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
     files = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
     logger.info(_state(files))
     recomputed = files.complete(batch_size=config.embed_batch_size)
-    return EmbeddedImages(len(dataset), recomputed, files.failures(), files.cache.folder)
+    return EmbeddedImages(dataset.paths, files.features(), files.failures(), recomputed, files.cache.folder)
 
 
 def _state(embedded: EmbeddedFiles) -> str:

@@ -327,6 +327,7 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
         val_wgp=figures.wgp,
         val_wga=figures.wga,
         val_average=figures.average,
+        val_accuracy=figures.accuracy,
     )
     return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
 

@@ -163,14 +163,14 @@ class Fetched:
 Features = NDArray[np.float32] | StoredFeatures
 
 
-def check_whole(rows: int, width: int, purpose: str) -> None:
+IN_BLOCKS = "give fewer rows, or choose another value, which reads them in blocks"
+
+
+def check_whole(rows: int, width: int, purpose: str, way_out: str = IN_BLOCKS) -> None:
     """Refuse to hold so many features in memory for a ``purpose``: a setting with its value."""
     if (size := 4 * rows * width) > MOST_BYTES:
         problem = f"needs all {rows} rows of features in memory, {size / 2**30:.1f} GiB as float32"
-        raise InputError(
-            f"{purpose}: {problem}; the most is {MOST_BYTES >> 30} GiB, so give fewer rows, or choose another value, "
-            "which reads them in blocks"
-        )
+        raise InputError(f"{purpose}: {problem}; the most is {MOST_BYTES >> 30} GiB, so {way_out}")
 
 
 def digest_of(features: StoredFeatures) -> str:

@@ -4,10 +4,12 @@ import shlex
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from dbpt import clip
 from dbpt.evaluation.results import Metrics
 from dbpt.report.notes import MINIMUM_NOTE, average_note, groups_line, pseudo_note, selected_by, split_line
 from dbpt.report.summary import SPLIT_NAMES, Summary, group_size
 from dbpt.report.text import capitalize_first, count, count_of, interval_text, percent, points, sentence
+from dbpt.runs.pretrained import ORIGIN, origin_line
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -42,6 +44,8 @@ def model_card(metrics: Metrics, command: str, *, is_drawn: bool, weights: str |
         "\n".join(_data(metrics, name, is_drawn=is_drawn)),
         "## Limits",
         "\n".join(f"- {sentence(text)}" for text in _limits(summary)),
+        "## License and base model",
+        "\n".join(map(origin_line, ORIGIN, (None, _base_model(metrics)))),
         "## Made by",
         f"dbpt {metrics.dbpt_version}, after {PAPER}:",
         f"```text\n{short}\n```",
@@ -71,10 +75,16 @@ def _metadata(summary: Summary, *, is_drawn: bool) -> "ModelCardData":
     return ModelCardData(
         library_name="dbpt",
         pipeline_tag="image-classification",
+        base_model=_base_model(metrics),
         tags=["clip", "dbpt", "group-robustness", "prompt-tuning"],
         model_name=f"CLIP for {metrics.dataset.name}" if results else None,
         eval_results=results or None,
     )
+
+
+def _base_model(metrics: Metrics) -> str | None:
+    """Return the repository of the Hub that has the weights of CLIP; None for local and random ones."""
+    return clip.published_repository(metrics.backbone.model, metrics.backbone.pretrained)
 
 
 def _description(summary: Summary) -> list[str]:

@@ -26,6 +26,7 @@ from dbpt.runs.pretrained import (
     downloaded,
     head_of,
     read_pretrained,
+    with_origin,
     write_pretrained,
     zero_shot_classifier,
 )
@@ -141,7 +142,8 @@ class Classifier(ModelHubMixin):
         Args:
             save_directory: a new or empty folder, or with ``overwrite`` that of a saved classifier.
             overwrite: whether to replace a saved classifier. Folders of other content are never written to.
-            kwargs: ``push_to_hub=True`` and more, as in ``huggingface_hub.ModelHubMixin.save_pretrained``.
+            kwargs: ``push_to_hub=True`` and more, as in ``huggingface_hub.ModelHubMixin.save_pretrained``;
+                ``model_card_kwargs={"license": "mit", "base_model": "OWNER/NAME"}`` states both in the model card.
 
         Returns:
             The address of the commit with ``push_to_hub=True``, else None.
@@ -154,7 +156,7 @@ class Classifier(ModelHubMixin):
             raise InputError("the run has no README.md, its model card; fit again")
         check_new(folder, overwrite=overwrite)
         with system_errors(f"{folder}: cannot be written"), TemporaryDirectory() as built:
-            super().save_pretrained(built)
+            super().save_pretrained(built, model_card_kwargs=kwargs.get("model_card_kwargs"))
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(Path(built).iterdir()):  # README.md first and the tensors last
                 write_atomically(folder / path.name, path.read_bytes())
@@ -167,7 +169,8 @@ class Classifier(ModelHubMixin):
 
         Args:
             repo_id: ``owner/name``.
-            kwargs: as in ``huggingface_hub.ModelHubMixin.push_to_hub``: private, token, commit_message and more.
+            kwargs: as in ``huggingface_hub.ModelHubMixin.push_to_hub``: private, token, commit_message,
+                ``model_card_kwargs`` as in `save_pretrained`, and more.
 
         Returns:
             The address of the commit.
@@ -181,17 +184,24 @@ class Classifier(ModelHubMixin):
     def _save_pretrained(self, save_directory: Path) -> None:
         write_pretrained(save_directory, self.backbone, self.head.tensors, self.words, self.config, self.probe)
 
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+    def generate_model_card(
+        self, *args: Any, license: str | None = None, base_model: str | None = None, **kwargs: Any
+    ) -> ModelCard:
         """Return the model card of the run, for `save_pretrained`.
 
         Args:
-            args, kwargs: what `save_pretrained` passes on as ``model_card_kwargs``; the card doesn't depend on them.
+            args, kwargs: anything else in ``model_card_kwargs``; the card doesn't depend on it.
+            license: the license of the classifier, by the Hub's name, such as ``"mit"``. None: as in the card.
+            base_model: the model of the Hub that it is based on. None: as in the card, which knows open_clip's.
 
         Returns:
             The card.
+
+        Raises:
+            InputError: for a license or a base model that is no text.
         """
         assert self.card is not None
-        return ModelCard(self.card)
+        return with_origin(self.card, license=license, base_model=base_model)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ from dbpt.storage.files import (
     write_tensors,
 )
 from dbpt.storage.typed_json import MOST_BYTES, check_version, read_json, typed
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
 
 
 @dataclass(frozen=True)
@@ -344,3 +347,28 @@ def downloaded(repository: str, **options: Any) -> Path:
         raise InputError(f"{repository!r}: is {kind}, and not the name of a repository, owner/name")
     with foreign_errors(f"{repository!r}: no such folder, and the Hub could not give it"), clip.quiet_hub():
         return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))
+
+
+ORIGIN = {"license": "License", "base_model": "Base model"}
+
+
+def origin_line(name: str, value: str | None) -> str:
+    """Return the line of a model card that states its license or base model, or asks for it."""
+    asks = f'not stated; name it in `push_to_hub(..., model_card_kwargs={{"{name}": "..."}})`'
+    return f"- {ORIGIN[name]}: {asks if value is None else value}"
+
+
+def with_origin(card: str, **stated: str | None) -> "ModelCard":
+    """Return a model card with what is ``stated`` of `ORIGIN`, in its metadata and its text."""
+    from huggingface_hub import ModelCard
+
+    changed = ModelCard(card)
+    for name, value in stated.items():
+        if value is None:
+            continue
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise InputError(f"model_card_kwargs: {name} is {value!r:.200}; expected a name of the Hub, such as mit")
+        setattr(changed.data, name, value)
+        line = origin_line(name, value).replace("\\", r"\\")
+        changed.text = re.sub(rf"(?m)^- {ORIGIN[name]}: .*$", line, changed.text, count=1)
+    return changed

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -66,20 +66,23 @@ class Validation:
     ``wgp`` is the lowest of the `shrunken_means` of the probability of the true class. It is smooth where the accuracy
     of a few rows jumps. The groups are those of the model selection; both are None if no row has one. ``p_true`` is the
     mean probability of the true class, which ranks epochs with the same average accuracy: else the first of many would
-    be kept, which is zero-shot.
+    be kept, which is zero-shot. ``accuracy`` is that of each group, up to the last one with rows.
     """
 
     average: float
     wga: float | None
     wgp: float | None
     p_true: float = 0.0
+    accuracy: list[float | None] = field(default_factory=list)
 
     @classmethod
     def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], rows: "Rows") -> "Validation":
         """Judge N rows, of which those with group -1 count in the average only."""
         wgp = float(np.nanmin(means)) if len(means := shrunken_means(p_true, rows.labels, rows.groups)) else None
-        wga = worst_group_mean(correct, rows.groups)
-        return cls(average=float(correct.mean()), wga=wga, wgp=wgp, p_true=float(p_true.mean()))
+        wga, known = worst_group_mean(correct, rows.groups), rows.groups >= 0
+        counts_G, right_G = (np.bincount(rows.groups[known], of) for of in (None, correct[known]))
+        accuracy = [right / n if n else None for right, n in zip(right_G.tolist(), counts_G.tolist(), strict=True)]
+        return cls(average=float(correct.mean()), wga=wga, wgp=wgp, p_true=float(p_true.mean()), accuracy=accuracy)
 
 
 PRIOR_ROWS = 5
@@ -146,7 +149,8 @@ class EpochRecord:
     """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
     ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` and ``val_wgp`` are worst-group
-    accuracy and probability (`dbpt.training.judging.Validation`), None if no validation row has a group.
+    accuracy and probability (`dbpt.training.judging.Validation`), None if no validation row has a group, and
+    ``val_accuracy`` is the accuracy of each group of the model selection, up to the last with rows.
     """
 
     epoch: Count
@@ -158,6 +162,7 @@ class EpochRecord:
     val_wgp: Share | None
     val_wga: Share | None
     val_average: Share
+    val_accuracy: list[Share | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

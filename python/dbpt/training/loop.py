@@ -178,6 +178,7 @@ class _Run:
             val_wgp=validated.wgp,
             val_wga=validated.wga,
             val_average=validated.average,
+            val_accuracy=validated.accuracy,
         )
         self.history.append(record)
         if is_first_stage_over:

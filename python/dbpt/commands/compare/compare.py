@@ -190,9 +190,9 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
         warnings[caution("compared settings")] = None
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
-    trained = [cell.config for cell in plan.cells if cell.head is not None]
+    configs = [cell.config for cell in plan.cells if cell.head is not None]
     reads_guesses = any(method.uses_guesses for method in free)
-    doubted = guesses.doubted_factors if reads_guesses else doubted_guesses(study, trained)
+    doubted = guesses.doubted_factors if reads_guesses else doubted_guesses(study, configs)
     study = replace(study, doubted_guesses=doubted, class_doubts=judged_class_words(embedded, study.pseudo))
     log_warnings(logged := [*study.class_doubts, *map(doubts_in_words, doubted), *warnings], embedded.warnings)
     description = {
@@ -220,8 +220,8 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     sheets = guess_sheets(study, out)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
-    groups = {cell.name: study.grouping(cell.config.group_source).names for cell in plan.cells if cell.head is not None}
-    watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
+    trained = {cell.name: cell.config for cell in plan.cells if cell.head is not None}
+    watch.tell("on_fit_start", StartedRun.of(out, plan.config, study, trained))
     results, failures = _run(plan, stages, out, jobs, watch)
     of_rows = [
         (row.without_figures, [results[cell.name] for cell in (*row.cells, *row.draws) if cell.name in results])

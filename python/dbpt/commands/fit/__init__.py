@@ -143,14 +143,14 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
 
     candidates, only = candidates_of(study)
     trained = dict.fromkeys([*([("erm", "class")] if config.baselines else []), *candidates])
-    groups = dict.fromkeys((method_name(*each) for each in trained), study.grouping(config.group_source).names)
+    of_rows = {method_name(*each): replace(config, model_selection=config.selection_of(each[0])) for each in trained}
 
     def begin() -> GuessSheets | None:
         request.start(description, config)
         sheets = guess_sheets(study, out)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, sheets, study.dataset.name, label_command(out))
-        watch.tell("on_fit_start", StartedRun.of(out, RUN_FOLDER.read_settings(out).resolved(), groups))
+        watch.tell("on_fit_start", StartedRun.of(out, RUN_FOLDER.read_settings(out).resolved(), study, of_rows))
         return sheets
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
