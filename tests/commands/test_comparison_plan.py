@@ -74,6 +74,7 @@ def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
         ("erm", "linear", 0, "--seeds: found 0; expected at least 1"),
         ("erm", "linear", 20261126, "--seeds: found 20261126, so many seeds; for seed 20261126 alone write 20261126,"),
         ("erm", "linear", (), "--seeds: found no seed"),
+        ("erm  dbpt,gla", "linear", "ab", "--seeds: found 'ab'; expected how many there are"),
         ("erm", "linear", (3, 3), "--seeds: '3' is given twice; keep one"),
         ("erm", "linear", (-1,), "--seed: must be at least 0, found -1"),
     ],

@@ -79,7 +79,7 @@ def test_a_data_frame_has_a_line_for_each_row(results, kind):
 
 def test_without_pandas_the_extra_is_named(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(InputError, match=r"^a data frame needs pandas; run pip install 'dbpt\[pandas\]'$"):
+    with pytest.raises(InputError, match=r"^a data frame needs pandas; run pip install pandas$"):
         results["fit"].to_pandas()
 
 

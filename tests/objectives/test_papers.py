@@ -212,7 +212,7 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
 
 def test_without_scikit_learn_dfr_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    with pytest.raises(InputError, match=r"^--objective dfr needs sklearn; run pip install 'dbpt\[dfr\]'$"):
+    with pytest.raises(InputError, match=r"^--objective dfr needs sklearn; run pip install scikit-learn$"):
         dfr.Dfr.check_installed()
 
 

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from html_page import Page
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_results import LONG, NASTY, compared, comparison, history, run
@@ -18,7 +19,8 @@ from PIL import Image
 from dbpt import report
 from dbpt.commands.result import Result
 from dbpt.errors import InputError
-from dbpt.report.charts import Bar, BarGroup, Line, bar_chart, line_chart, moved_apart, write_figures
+from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
+from dbpt.report.charts import Line, line_chart, moved_apart, write_figures
 from dbpt.report.result_charts import result_charts
 from dbpt.report.text import COLORS, color_variables
 
@@ -60,23 +62,33 @@ def test_an_svg_file_needs_no_style_sheet_and_keeps_its_text():
     assert "landbird · land, ERM: 50.0 % [40.0, 60.0], n = 40" in [each.text for each in root.iter(f"{SVG}title")]
 
 
-def test_a_page_shows_the_same_figure_in_its_own_colours_and_font():
-    html = str(bars().__html__())
-    assert not re.search(r"#[0-9a-f]{6}|font-family|<g id=", html)
-    assert "fill: var(--erm)" in html
-
-
-def test_a_page_shows_the_chart_without_its_caption_and_legend():
-    chart = bars(legend=[("other-0", "another row")])
+def test_a_page_shows_the_same_curves_in_its_own_colours_and_font_without_the_caption():
+    chart = curves(Line("erm", "landbird", "landbird", STRAIGHT))
     html, file = str(chart.__html__()), str(chart.svg_file())
-    assert "another row" not in html and "another row" in file
-    assert html.startswith('<svg viewBox="0 66 920 76" role="img" aria-label="Accuracy">') and '"0 0 934 142"' in file
+    assert not re.search(r"#[0-9a-f]{6}|font-family|<g id=", html)
+    assert "stroke: var(--erm)" in html
+    assert html.startswith('<svg viewBox="0 46 920 ') and '"0 0 934 ' in file
     drawn = [file.replace("xlink:href", "href"), re.sub(r"var\(--([\w-]+)\)", lambda name: COLORS[name[1]], html)]
     assert drawn[1][drawn[1].index("<defs>") : drawn[1].index("</defs>")] in drawn[0]
-    assert [text for text in texts(file) if text not in html] == ["another row"]
+    assert [text for text in texts(file) if text not in html] == []
+    assert "Probability" in texts(file) and "Probability" not in html.partition(">")[2]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dbpt.report.charts._rendered", lambda *_, **__: 1 / 0)  # drawn once
         assert (str(chart.__html__()), str(chart.svg_file())) == (html, file)
+
+
+def test_a_page_shows_bars_as_a_list_with_the_same_figures():
+    chart = bars(NASTY)
+    html = str(chart.__html__())
+    assert '<ol class="bars" aria-label="Accuracy">' in html and "<script" not in html
+    values = re.findall(r"(left|width): ([\d.]+)%", html)
+    assert values == [("width", "50.00"), ("left", "40.00"), ("width", "20.00"), ("left", "45.00"), ("left", "55.00")]
+    words = Page(html).words
+    assert f"{NASTY} n = 40" in words and words.endswith(" 50.0")
+    titles = [attrs["title"] for tag, attrs in Page(html).elements if "title" in attrs]
+    assert titles == [NASTY, f"{NASTY}, ERM: 50.0 % [40.0, 60.0], n = 40"]
+    none = bar_chart([BarGroup(("a", ""), "n = 0", [Bar("erm", "ERM", None, None, None)])], "Accuracy")
+    assert "no images" in str(none.__html__())
 
 
 def test_each_colour_has_one_name_and_both_pages_have_all():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dbpt.environment import cache_folder
 from dbpt.errors import InputError
@@ -48,7 +49,8 @@ def refused(match: str, **settings: object) -> None:
         ({"pseudo_method": "proportional", "proportions": (0, 0)}, r"^--proportions: must be 0 or above and not all 0"),
         ({"pseudo_method": "proportional", "proportions": ()}, r"^--proportions: .*, found none"),
         ({"pseudo_method": "proportional", "proportions": ("a",)}, r"^--proportions: expected a list of numbers"),
-        ({"attributes": "land"}, r"--attributes: expected a list of strings, found 'land'"),
+        ({"attributes": "land"}, r"--attributes: expected a list of strings, found 'land'; write \['land'\]$"),
+        ({"attributes": "land, water"}, r"found 'land, water'; write \['land', 'water'\]$"),
         ({"classes": [1, 2]}, r"--classes: expected a list of strings"),
         ({"root": 3}, r"--root: expected a string, found 3"),
         ({"model": ["a name"] * 99}, r"^--model: expected a string, found \('a name', .{180,200}$"),
@@ -200,6 +202,10 @@ def test_cache_folder_by_setting_environment_and_default(monkeypatch, tmp_path):
 def test_a_path_may_begin_with_the_home_folder(name):
     assert getattr(make_config({name: "~/x.json"}), name) == str(Path.home() / "x.json")
     assert getattr(make_config({name: Path("~/x.json")}), name) == str(Path.home() / "x.json")
+
+
+def test_a_device_of_torch_is_one():
+    assert make_config({"device": torch.device("cuda:1")}).device == "cuda:1"
 
 
 def test_numpy_scalars_are_numbers_and_arrays_lists():

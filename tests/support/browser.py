@@ -13,7 +13,7 @@ import pytest
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NO_BROWSER = "no chromium, chromium-browser or google-chrome here: apt-get install chromium (else see CONTRIBUTING.md)"
 
-WIDTHS = (400, 1280)
+WIDTHS = (390, 1280)
 LOOK = r"""
 const parsed = (text) => {
   const n = text.match(/[\d.]+/g).map(Number);

@@ -66,11 +66,13 @@ def unwrapped(text: str) -> str:
 
 
 def bars(html: str, color: str = "[a-z0-9-]+") -> list[float]:
-    """The lengths of the bars of a colour in the charts of a page, in pixels."""
-    bar = (
-        rf'<title>[^<]*%[^<]*</title>\s*<path d="M ([\d.]+) [\d.]+ L ([\d.]+) [^"]*"[^>]*style="fill: var\(--{color}\)'
-    )
-    return [float(end) - float(begin) for begin, end in re.findall(bar, html.replace("\n", " ").replace("  ", " "))]
+    """The lengths of the bars of a colour in the charts of a page, in per cent."""
+    bar = rf'<div class="bar" [^>]*var\(--{color}\)"><div><i style="width: ([\d.]+)%'
+    return [float(length) for length in re.findall(bar, html)]
+
+
+def bar_charts(html: str) -> list[str]:
+    return re.findall('<ol class="bars".*?</ol>', html, re.DOTALL)
 
 
 def curves(html: str) -> dict[str, list[list[tuple[float, float]]]]:

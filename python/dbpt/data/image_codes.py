@@ -274,6 +274,8 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     is_probabilities = array.dtype.kind == "f" and array.shape[1:] == (number,)
     if not is_codes and not is_probabilities:
         expected = f"(N,) {wanted.kind} names or integers, or (N, {number}) probabilities"
+        if number == 2 and array.dtype.kind == "f" and array.ndim == 1:
+            expected += f"; of the probability p of {list(wanted.vocabulary)[1]!r}: numpy.stack([1 - p, p], axis=1)"
         raise InputError(f"{path}: holds {array.dtype} of shape {array.shape}, expected {expected}")
     if len(array) not in (len(dataset), len(rows)):
         expected = f"{len(dataset)}, one for each image of {dataset.source}"

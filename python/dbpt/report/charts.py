@@ -1,4 +1,4 @@
-"""Charts by matplotlib: horizontal bars with intervals, and curves over epochs with labels at their ends.
+"""Charts by matplotlib: what all have, and curves over epochs with labels at their ends.
 
 A `Chart` is a figure whose points are the pixels of a page. Pages show it as SVG with the reader's font and the colours
 of the style sheet; files have the colours of light pages. Drawing is slow: a page and its file share that of the SVG.
@@ -14,14 +14,13 @@ from importlib import import_module
 from itertools import pairwise
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from warnings import catch_warnings, filterwarnings
 
 from markupsafe import Markup
 
 from dbpt.errors import InputError
-from dbpt.groups import group_name
-from dbpt.report.text import COLORS, shorten, shorten_group
+from dbpt.report.text import COLORS, shorten
 from dbpt.runs.output_folder import FIGURES
 from dbpt.storage.files import write_atomically
 
@@ -88,6 +87,8 @@ class Chart:
     figure: "Figure"
     description: str
     on_page: Box
+    is_wide: ClassVar = True
+    """Whether pages let it scroll on narrow screens."""
 
     @property
     def axes(self) -> "Axes":
@@ -153,90 +154,8 @@ def write_figures(out: Path, charts: Mapping[str, Chart | None]) -> None:
                 write_atomically(path, chart.svg_file() if kind == "svg" else chart.png_file())
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One bar: fractions in 0..1, None if missing; ``color`` is a name in `COLORS`.
-
-    ``dots`` are single values behind ``value``, such as those of the seeds.
-    """
-
-    color: str
-    title: str
-    value: float | None
-    low: float | None
-    high: float | None
-    dots: Sequence[float] = ()
-
-
-@dataclass(frozen=True)
-class BarGroup:
-    """Bars that share a label: ``names`` are class and attribute, and ``note`` is a second line below them."""
-
-    names: tuple[str, str]
-    note: str
-    bars: Sequence[Bar]
-
-    @property
-    def name(self) -> str:
-        """Class · attribute, or the class alone."""
-        return group_name(*self.names)
-
-
 Legend = Sequence[tuple[str, str]]
 """Names of colours, each with what it means."""
-
-
-def bar_chart(groups: Sequence[BarGroup], description: str, legend: Legend = ()) -> Chart | None:
-    """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right.
-
-    The description and the ``legend`` are above them, in files. Returns None without groups.
-    """
-    if not groups:
-        return None
-    labels = [shorten_group(*group.names, BAR_LETTERS) for group in groups]
-    left, right, step, space = 20 + max(map(len, labels)) * LETTER, 52.0, 17.0, 18.0
-    y, bars, tops = space / 2, list[tuple[float, BarGroup, Bar]](), list[tuple[float, BarGroup]]()
-    for group in groups:
-        block = max(step * len(group.bars), 32.0)
-        tops.append((y + block / 2, group))
-        first = y + (block - step * len(group.bars)) / 2 + 7.5
-        bars += [(first + i * step, group, bar) for i, bar in enumerate(group.bars)]
-        y += block + space
-    height = y - space / 2
-    with drawing():
-        axes, on_page = new_axes(description, legend, height, (left, 22, right, 4))
-        axes.set(xlim=(0, 1), ylim=(height, 0), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
-        axes.xaxis.tick_top()
-        axes.set_xticklabels(["0", "25", "50", "75", "100 %"])
-        for (middle, group), label in zip(tops, labels, strict=True):
-            _text(axes, (0, middle), (-14, 3), label, hover=group.name)
-            _text(axes, (0, middle), (-14, -12), group.note, **NOTE)
-            if all(bar.value is None for bar in group.bars):
-                _text(axes, (0, middle), (6, -4), "no images", ha="left", **NOTE)
-        _bars(axes, bars)
-    return Chart(axes.figure, clean(description), on_page)  # type: ignore[arg-type]
-
-
-def _bars(axes: "Axes", bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
-    """Draw each bar at its y, with few artists: matplotlib takes a millisecond for each."""
-    whiskers, dots, rectangle = list[tuple[float, float]](), list[tuple[float, float]](), plots("patches").Rectangle
-    for y, group, bar in bars:
-        if bar.value is None or bar.low is None or bar.high is None:
-            continue
-        interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
-        # Even a bar of 0 is visible.
-        patch = rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
-        patch.set_gid(clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
-        axes.add_patch(patch)
-        whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]  # a line breaks at nan
-        dots += [(value, y) for value in bar.dots]
-        _text(axes, (1, y), (50, -4), f"{100 * bar.value:.1f}")
-    fixed: Looks = {"color": COLORS["ink"], "clip_on": False}
-    whisker = fixed | {"alpha": 0.75, "linewidth": 1.2, "markersize": 7, "zorder": 3}
-    looks = fixed | {"linewidth": 0, "markersize": 5, "markerfacecolor": COLORS["page"], "zorder": 4}
-    for points, marker, style in ((whiskers, "|", whisker), (dots, "o", looks)):
-        if points:
-            axes.plot(*zip(*points, strict=True), marker=marker, **style)
 
 
 @dataclass(frozen=True)
@@ -313,7 +232,7 @@ def _curve(axes: "Axes", line: Line, end: float, label: float) -> None:
     axes.plot([1 + 3 * pixel, 1 + 12 * pixel], [end, label], color=COLORS["strong-rule"], linewidth=1, **fixed)
     axes.plot([1 + 15 * pixel, 1 + 39 * pixel], [label, label], **looks | fixed)
     low, high = axes.get_ylim()
-    _text(axes, (1, low + label * (high - low)), (45, -4), line.label, ha="left", hover=line.name)
+    write_text(axes, (1, low + label * (high - low)), (45, -4), line.label, ha="left", hover=line.name)
 
 
 def moved_apart(tops: Sequence[float], distance: float, bottom: float) -> list[float]:
@@ -359,7 +278,7 @@ def _in_lines(legend: Legend) -> list[list[tuple[float, str, str]]]:
     return lines
 
 
-def _text(
+def write_text(
     axes: "Axes", at: tuple[float, float], offset: tuple[float, float], text: str, *, hover: str = "", **looks: Any
 ) -> None:
     """Write at a fraction of the width and a value of y, some pixels to the right and up, to the left of there."""

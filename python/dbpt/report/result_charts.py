@@ -8,6 +8,7 @@ from dbpt.evaluation.results import Metrics
 from dbpt.groups import class_and_attribute, group_name
 from dbpt.guesses.linear_probe import PPA_NAMES
 from dbpt.report import charts
+from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
 from dbpt.report.notes import selecting_figure, split_line
 from dbpt.report.summary import SPLIT_NAMES, Row, Summary, group_size
 from dbpt.report.text import count_of, shorten_group
@@ -67,11 +68,11 @@ def accuracy_chart(rows: Sequence[Row], where: str) -> charts.Chart | None:
     rows, blocks = charted_rows(rows), []
     for g in sorted(chosen.worst_first[:number]) if rows else ():
         groups = [(row, row.groups[g]) for row in rows]
-        bars = [charts.Bar(row.color, row.name, group.accuracy, group.low, group.high) for row, group in groups]
+        bars = [Bar(row.color, row.name, group.accuracy, group.low, group.high) for row, group in groups]
         pair = chosen.metrics.dataset.groups[g]
-        blocks.append(charts.BarGroup(pair, f"n = {group_size(rows, g)}", bars))
+        blocks.append(BarGroup(pair, f"n = {group_size(rows, g)}", bars))
     what = f"Accuracy of each group in per cent, with 95 % intervals, {where}"
-    return charts.bar_chart(blocks, what, [(row.color, row.name) for row in rows])
+    return bar_chart(blocks, what, [(row.color, row.name) for row in rows])
 
 
 CURVES: dict[str, tuple[str, Literal["relative", "fraction"]]] = {
@@ -155,7 +156,7 @@ def _row_chart(rows: Sequence[Row]) -> charts.Chart | None:
         by_seed = [repeat.figures["worst_group_accuracy"] for repeat in row.record.seed_repeats]
         low, high = row.interval or (None, None)
         dots = [value for value in by_seed if value is not None] if len(by_seed) > 1 else []
-        bar = charts.Bar(row.color, "worst-group accuracy", row.worst_group_accuracy, low, high, dots)
+        bar = Bar(row.color, "worst-group accuracy", row.worst_group_accuracy, low, high, dots)
         note = "not trained" if row.head is None else count_of(len(by_seed), "seed")
-        bars.append(charts.BarGroup((row.name, ""), note, [bar]))
-    return charts.bar_chart(bars, "Worst-group accuracy of each row in per cent, with its 95 % interval over images")
+        bars.append(BarGroup((row.name, ""), note, [bar]))
+    return bar_chart(bars, "Worst-group accuracy of each row in per cent, with its 95 % interval over images")

@@ -178,6 +178,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"percent": percent, "in_words": in_words, "points": points, "count": count}
     environment.filters |= {"sentence": sentence, "capitalize_first": capitalize_first, "breakable": _breakable}
+    environment.filters |= {"share": lambda fraction: f"{100 * fraction:.2f}%"}
     environment.filters |= {"data_url": _data_url, "as_name": lambda name: (name, "name")}
     environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
     environment.filters |= {"guesser": guesser, "whose_guesses": whose_guesses}

@@ -104,6 +104,8 @@ def classifier_of(stored: StoredClassifier, device: str) -> "Classifier":
 
 def read_classifier(run: str | Path, weights: str | Path | None) -> StoredClassifier:
     """Read the classifier of `load` without its backbone, and without torch. Raises `InputError` as it does."""
+    if not isinstance(run, str | os.PathLike):
+        raise InputError(f"run is a {type(run).__name__}; expected the path of its folder, such as Result.folder")
     folder = Path(run)
     if is_pretrained(folder) and is_missing(folder / RUN_FOLDER.marker):
         return read_pretrained(folder, weights)

@@ -283,6 +283,6 @@ def _plain(name: str, value: Any) -> Any:
         return (value,)
     if callable(tolist := getattr(value, "tolist", None)):
         value = tolist()
-    if isinstance(value, Path):
+    if isinstance(value, Path) or (name == "device" and type(value).__name__ == "device"):  # torch is not imported
         return str(value)
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -159,7 +159,9 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     else:
         is_of_kind = _is_a(value, types)
     if not is_of_kind:
-        raise InputError(f"{flag}: expected {expected}, found {value!r:.200}")
+        is_text = kind.startswith("tuple") and isinstance(value, str)
+        hint = f"; write {value.replace(',', ' ').split()!s:.200}" if is_text else ""
+        raise InputError(f"{flag}: expected {expected}, found {value!r:.200}{hint}")
     for text in value if isinstance(value, tuple) else (value,):
         if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError(f"{flag}: {text!r} is not UTF-8, so config.toml could not hold it; rename it")

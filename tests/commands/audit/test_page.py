@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from xml.etree import ElementTree
 
 import pytest
 from browser import assert_readable, looks
@@ -180,7 +179,7 @@ def test_figures_by_groups_that_cant_be_trusted_are_folded(noise):
     summary = "<summary>Figures by guessed group, which can’t be trusted</summary>"
     before, folded = html.split(f"<details>\n{summary}")
     folded, after = folded.split('<h2 id="examples">')
-    for words in ('<h2 id="groups">', "cat · night</th>", "<svg", "Worst group", "p-value</dt>"):
+    for words in ('<h2 id="groups">', "cat · night</th>", 'class="bars"', "Worst group", "p-value</dt>"):
         assert words in folded and words not in before + after
     assert "Average</dt>" in before and '<h2 id="confusions">' in before and '<h2 id="guesses">' in after
     assert summary not in render_audit(figures_of(), None)
@@ -195,7 +194,7 @@ def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded
     assert section.count("</details>") == is_folded
     assert ("Errors explained by time" in section) is not is_folded
     folded = section.partition("<summary>Figures by guessed groups of time, which can’t be trusted</summary>")[2]
-    assert ("<svg" in folded and "<table" in folded) is is_folded
+    assert ('class="bars"' in folded and "<table" in folded) is is_folded
 
 
 @pytest.mark.parametrize(("doubts", "badge"), [(["no"], "Possible bias"), ([], "Bias found")])
@@ -314,8 +313,6 @@ def test_nothing_in_the_data_can_break_the_page(noise):
                          verdict=Verdict(kind="bias", sentence=NASTY), templates=[NASTY])  # fmt: skip
     html = with_pictures(figures, noise, Picture(f"x/{NASTY}/\udcff.jpg", b"", None, (NASTY,)))
     assert words_of(html).count(NASTY) > 20  # and no script element
-    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
-        ElementTree.fromstring(svg)
 
 
 def test_the_page_has_landmarks_headers_of_cells_and_texts_for_pictures(noise):

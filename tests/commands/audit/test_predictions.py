@@ -174,6 +174,7 @@ BAD_ARRAYS = [
     (np.array([1.0, 0, 1, 0]), "holds float64 of shape (4,), expected (N,) class names or integers, or (N, 2) prob"),
     (np.array(["dog", "cat", "dog", "cat"], "S"), "holds |S3 of shape (4,)"),
     (np.array(0), "holds int64 of shape ()"),
+    (np.array([0.2, 0.7, 0.1, 0.4]), "p of 'dog': numpy.stack([1 - p, p], axis=1)"),
     (np.array([[3.2, -1], [1, 2], [0, 1], [0, 1]]), "row 1: the probability of 'cat' is 3.2, expected a probability"),
     (np.array([[0.5, 0.5], [0.4, 0.5], [0, 1], [0, 1]]), "row 2: the probabilities sum to 0.9, expected 1; scipy"),
     (np.array([0x110000] * 4, "u4").view("U1"), "mine.npy row 1: holds bytes that are no text; write the file again"),

@@ -19,7 +19,8 @@ from dbpt.evaluation.audit import AuditFigures, Verdict
 from dbpt.groups import group_name
 from dbpt.report import sections, text
 from dbpt.report.audit_sentences import after_doubts
-from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
+from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
+from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Strip
 from dbpt.report.sections import section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES

@@ -310,7 +310,7 @@ def _reads(name: str, method: Method, head: str | None, config: FitConfig, vary:
 
 
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:
-    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
+    names = [name.strip() for name in (re.split(r"\s*,\s*|\s+", given.strip()) if isinstance(given, str) else given)]
     if not names or not all(names):
         raise InputError(f"{flag}: found {given!r}; expected names, separated by spaces or commas on the command line")
     return names
@@ -362,5 +362,7 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
         return tuple(range(seeds))
     if not seeds:
         raise InputError("--seeds: found no seed; expected how many there are, or a list such as 3 7")
+    if not all(isinstance(seed, int) for seed in seeds):
+        raise InputError(f"--seeds: found {seeds!r}; expected how many there are, or a list such as [3, 7]")
     _refuse_repeats("--seeds", list(map(str, seeds)))
     return tuple(seeds)

@@ -293,7 +293,7 @@ def draw_label_sample(
         low, high = float(confidence[members].min()), float(confidence[members].max())
         described.append(Stratum(label, pseudo_attribute, bool(is_right), low, high, len(members), number))
     design = Design(
-        run=path_from(folder, str(run)),
+        run=str(run),
         dataset=dataset.name,
         split=split,
         seed=seed,
@@ -354,7 +354,7 @@ def _write(folder: Path, design: Design, root: Path) -> None:
     page = label_page(design, root)
     try:
         with whole_folder(folder.absolute()) as partial:
-            write_design(partial, design)
+            write_design(partial, replace(design, run=path_from(folder, design.run)))
             write_atomically(partial / "index.html", page)
     except OSError as error:
         raise InputError(f"--out {folder}: cannot create: {error.strerror}") from None
