@@ -3,8 +3,9 @@
 Each draw has up to 1,500 training images, some of whose labels are replaced by those of other classes. The predictions
 are of a linear probe of CLIP's features and of a logistic regression on 24 x 24 pixels, both out of fold on the wrong
 labels, and of zero-shot CLIP. Peer: cleanlab 2.9, ``find_label_issues`` for the length of the list and
-``get_label_quality_scores`` for its order. Other rows: the rank of that score within the group, and `label_quality`
-with other powers of the group sizes. Run by hand, on the demos, with cleanlab installed
+``get_label_quality_scores`` for its order. Other rows: the rank of that score within the group, the mean of both
+sources, and `label_quality` without attributes and with other powers of the group sizes. Draws 0 to 9 chose the power;
+the table has others. Run by hand, on the demos, with cleanlab installed
 
     python benches/wrong_labels_table.py DRAWS
 
@@ -30,7 +31,7 @@ from dbpt.settings.config import read_config
 from dbpt.settings.sections import AUDIT_SETTINGS
 
 DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")
-MOST_ROWS, SIZE = 1500, 24
+MOST_ROWS, SIZE, FIRST_DRAW = 1500, 24, 100
 SHARES = (0.02, 0.05, 0.1)
 DEFAULT = wrong_labels.SIZE_REMOVED
 POWERS = (0.0, 0.5, DEFAULT, 0.8, 1.0)
@@ -68,7 +69,7 @@ def show(title: str, rows: dict[str, list[np.ndarray]]) -> None:
 
 def drawn(subject: Subject, pixels: np.ndarray, kind: str, share: float, draw: int) -> dict[str, np.ndarray]:
     """Return for each list its length, the wrong labels in it and in all, correct ones of rare groups and of others."""
-    dataset, random = subject.dataset, np.random.default_rng([draw, round(1000 * share)])
+    dataset, random = subject.dataset, np.random.default_rng([FIRST_DRAW + draw, round(1000 * share)])
     part = np.sort(random.permutation(len(subject.audited))[:MOST_ROWS])
     rows = subject.audited[part]
     true, num_classes = dataset.labels[rows], dataset.num_classes
@@ -94,6 +95,8 @@ def drawn(subject: Subject, pixels: np.ndarray, kind: str, share: float, draw: i
     assert np.allclose(get_label_quality_scores(labels, probabilities), own)  # cleanlab's score is self_confidence
     length = int(find_label_issues(labels, probabilities).sum())
     scores = {"cleanlab": own, "its rank within the group": within(own, labels * 1000 + guesses)}
+    scores["mean of both sources"] = np.mean(sources, axis=0)[np.arange(len(rows)), labels]
+    scores["label_quality without attributes"] = label_quality(labels, np.zeros_like(labels), *sources).quality
     for power in POWERS:
         wrong_labels.SIZE_REMOVED = power
         found = label_quality(labels, guesses, *sources)

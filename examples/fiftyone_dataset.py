@@ -1,45 +1,45 @@
-"""Open an audited data set in FiftyOne: labels, predictions, groups, guesses, and the labels that look wrong.
+"""Open an audited data set in FiftyOne: labels, predictions, groups, guesses, and the labels that may be wrong.
 
-    dbpt audit photos.csv --attributes photo drawing --out audits/photos
-    python examples/fiftyone_dataset.py audits/photos
+    python examples/fiftyone_dataset.py NAME photos.csv zero-shot photo drawing
+    python examples/fiftyone_dataset.py NAME photos.csv runs/photos photo drawing
 
-It needs `pip install fiftyone`. Sort by `label_quality`, or filter by the tags "wrong label" and "rare case".
+NAME is that of a new data set in FiftyOne, which `pip install fiftyone` brings. Then come the data, whose predictions,
+and the attributes, as `dbpt audit` takes them. Sort by `label_quality`, or filter by the tags "wrong label" and "rare
+case". Images in archives have no files for FiftyOne.
 """
 
-import csv
-import json
 import sys
 from pathlib import Path
 
 import fiftyone
 
-
-def rows(table):
-    with table.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+import dbpt
 
 
-def dataset(audit):
-    suspicious = {row["path"]: row for row in rows(audit / "suspicious.csv")}
-    figures = json.loads((audit / "audit.json").read_text(encoding="utf-8"))
-    root, samples = Path(figures["data"]["root"]), []
-    for row in rows(audit / "images.csv"):
-        sample = fiftyone.Sample(filepath=str(root / row["path"]), tags=[row["split"]])
-        sample["group"] = f"{row['label']} · {row['attribute']}"
-        probability = {"confidence": float(row[f"p_{row['prediction']}"])} if f"p_{row['prediction']}" in row else {}
-        sample["ground_truth"] = fiftyone.Classification(label=row["label"])
-        sample["prediction"] = fiftyone.Classification(label=row["prediction"], **probability)
-        if row.get("pseudo_attribute"):
-            confidence = float(row["confidence"])
-            sample["guess"] = fiftyone.Classification(label=row["pseudo_attribute"], confidence=confidence)
-        if row["path"] in suspicious:
-            sample.tags.append(suspicious[row["path"]]["looks_like"])
-            sample["label_quality"] = float(suspicious[row["path"]]["label_quality"])
+def dataset(name, found):
+    """Return the images of an audit as a new data set of FiftyOne."""
+    root, table, samples = Path(found.figures.data.root), found.images, []
+    suspicious = {path: row for row, path in enumerate(found.suspicious["path"])}
+    for row, path in enumerate(table["path"]):
+        label, prediction = table["label"][row], table["prediction"][row]
+        sample = fiftyone.Sample(filepath=str(root / path), tags=[table["split"][row]])
+        sample["group"] = f"{label} · {table['attribute'][row]}"
+        sample["ground_truth"] = fiftyone.Classification(label=label)
+        probability = float(table[f"p_{prediction}"][row]) if f"p_{prediction}" in table else None
+        sample["prediction"] = fiftyone.Classification(label=prediction, confidence=probability)
+        if "pseudo_attribute" in table:
+            confidence = float(table["confidence"][row])
+            sample["guess"] = fiftyone.Classification(label=table["pseudo_attribute"][row], confidence=confidence)
+        if path in suspicious:
+            sample.tags.append(found.suspicious["looks_like"][suspicious[path]] or "error")
+            sample["label_quality"] = float(found.suspicious["label_quality"][suspicious[path]])
         samples.append(sample)
-    result = fiftyone.Dataset(audit.resolve().name, persistent=True, overwrite=True)
+    result = fiftyone.Dataset(name, persistent=True)
     result.add_samples(samples)
     return result
 
 
 if __name__ == "__main__":
-    fiftyone.launch_app(dataset(Path(sys.argv[1]))).wait()
+    name, data, predictions, *attributes = sys.argv[1:]
+    found = dbpt.audit(data, predictions=predictions, attributes=attributes or None)
+    fiftyone.launch_app(dataset(name, found)).wait()

@@ -142,7 +142,6 @@ def test_the_commands_of_the_workflow_run(monkeypatch, tmp_path, command):
 RAY = """
 import csv, os, runpy, signal, sys
 from pathlib import Path
-from types import SimpleNamespace
 import ray
 folder = Path(sys.argv[1])
 ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=sys.argv[2])
@@ -195,23 +194,42 @@ class Sample(dict):
         self.filepath, self.tags = filepath, tags
 
 
-def test_fiftyone_gets_labels_predictions_guesses_and_suspicious_images(tiny, monkeypatch, tmp_path):
-    """The example runs against FiftyOne's names; FiftyOne itself needs a database server."""
-    kept = []
-    dataset = SimpleNamespace(add_samples=kept.extend)
-    classification = lambda label, confidence=None: (label, confidence)  # noqa: E731
-    names = {"Sample": Sample, "Classification": classification, "Dataset": lambda name, **options: dataset}
-    monkeypatch.setitem(sys.modules, "fiftyone", SimpleNamespace(**names))
-    audited = dbpt.audit(tiny.table, out=tmp_path / "audit", **tiny.guessing)
-    assert runpy.run_path(str(EXAMPLES / "fiftyone_dataset.py"))["dataset"](audited.folder) is dataset
-    assert [sample.filepath for sample in kept] == [str(tiny.table.parent / path) for path in audited.images["path"]]
+class FiftyOne:
+    """The part of FiftyOne that the example calls; FiftyOne itself needs a database server.
+
+    A data set has a new name: with ``overwrite`` FiftyOne would delete the user's own of that name.
+    """
+
+    Sample = Sample
+
+    def Classification(self, *, label: str, confidence: float | None = None) -> tuple[str, float | None]:
+        assert type(label) is str and type(confidence) in (float, type(None))
+        return label, confidence
+
+    def Dataset(self, name: str, *, persistent: bool):
+        assert (name, persistent) == ("mine", True)
+        self.samples = []
+        return SimpleNamespace(add_samples=self.samples.extend)
+
+
+@pytest.mark.parametrize("predictions", ["zero-shot", "run", "names"])
+def test_fiftyone_gets_labels_predictions_guesses_and_suspicious_images(predictions, tiny, tiny_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fiftyone", fiftyone := FiftyOne())
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    given = {"run": tiny_run, "names": [row["label"] for row in rows]}.get(predictions, predictions)
+    settings = {"predictions": given, **({} if predictions == "run" else tiny.guessing)}
+    audited = dbpt.audit(tiny.table, **settings)
+    runpy.run_path(str(EXAMPLES / "fiftyone_dataset.py"))["dataset"]("mine", audited)
+    assert [sample.filepath for sample in fiftyone.samples] == [str(tiny.table.parent / row["path"]) for row in rows]
     suspicious = dict(zip(audited.suspicious["path"], audited.suspicious["looks_like"], strict=True))
-    for row, sample in enumerate(kept):
-        path = audited.images["path"][row]
-        assert sample["ground_truth"] == (audited.images["label"][row], None)
-        prediction = audited.images["prediction"][row]
-        assert sample["prediction"] == (prediction, pytest.approx(audited.images[f"p_{prediction}"][row]))
-        assert sample["guess"][0] == audited.images["pseudo_attribute"][row] and sample["guess"][1] > 0
-        assert sample.tags == ["test", *([suspicious[path]] if path in suspicious else [])]
-        assert ("label_quality" in sample) == (path in suspicious)
-    assert suspicious
+    assert predictions == "names" or suspicious
+    for i, (row, sample) in enumerate(zip(rows, fiftyone.samples, strict=True)):
+        assert sample["ground_truth"] == (row["label"], None)
+        assert sample["group"] == f"{row['label']} · {row['attribute']}"
+        prediction = audited.images["prediction"][i]
+        assert sample["prediction"][0] == prediction
+        if predictions != "names":
+            assert sample["prediction"][1] == pytest.approx(audited.images[f"p_{prediction}"][i])
+        assert sample["guess"][0] == audited.images["pseudo_attribute"][i] and sample["guess"][1] > 0
+        assert sample.tags == ["test", *([suspicious[row["path"]] or "error"] if row["path"] in suspicious else [])]
+        assert ("label_quality" in sample) == (row["path"] in suspicious)

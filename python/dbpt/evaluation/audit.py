@@ -194,10 +194,14 @@ class SubjectFigures:
 LOOKS_LIKE = ("wrong label", "rare case", "hard case")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suspicious:
-    """The number of audited images that look like each of `LOOKS_LIKE`; the others are predicted correctly."""
+    """The number of audited images that look like each of `LOOKS_LIKE`; the others are predicted correctly.
 
+    All are 0 unless the labels were judged.
+    """
+
+    is_judged: bool
     wrong_labels: Count
     rare_cases: Count
     hard_cases: Count

@@ -19,10 +19,13 @@ SIZE_REMOVED = 0.65
 """The power of a group's size that is divided out, chosen by benches/wrong_labels_table.py.
 
 With 0, most correct labels of rare groups look wrong; with 1, many of common groups do, and wrong labels are missed."""
-LEAST_EXPLAINED = 0.05
-"""If the sources explain less of the labels' entropy within the attributes, no label is called wrong."""
-MOST_FITTED, MOST_NUMBERS = 2000, 20_000_000
-"""Images of each group that the fit uses, and their probabilities in all; the images' weights stand for the others."""
+LEAST_EXPLAINED, LEAST_GAIN = 0.05, 5.0
+"""The part of the labels' entropy, and the nats for each source, that sources must explain to judge labels."""
+MOST_FITTED, MOST_NUMBERS = 2000, 8_000_000
+"""Images of each group that the fit uses, and their probabilities in all, though at least one image of each group; the
+weights of the images stand for the others."""
+TOLERANCE = 0.01
+"""So much may the sum of the probabilities of an image differ from 1."""
 SMALLEST = 1e-6
 BLOCK_NUMBERS = 1 << 18
 
@@ -34,11 +37,13 @@ class LabelQuality:
     Attributes:
         quality: (n,) float64, the probability of the label among the classes, for an image with this attribute.
         likeliest: (n,) int64, the class that the image looks like. It is the label, unless another class is more
-            probable both by ``quality`` and by the sources alone.
+            probable both by ``quality`` and by the sources without the intercepts.
+        is_judged: False if the sources hardly predict the labels, so that no label is called wrong.
     """
 
     quality: NDArray[np.float64]
     likeliest: NDArray[np.int64]
+    is_judged: bool
 
 
 def label_quality(labels: ArrayLike, attributes: ArrayLike, *probabilities: ArrayLike) -> LabelQuality:
@@ -49,7 +54,8 @@ def label_quality(labels: ArrayLike, attributes: ArrayLike, *probabilities: Arra
     attributes). Then the sizes N of the groups are partly divided out, by N ** SIZE_REMOVED.
 
     Use probabilities for images that the classifier was not trained on: one that has learnt wrong labels by heart
-    repeats them.
+    repeats them. At least one source should tell the classes apart among images with the same attribute: if none does,
+    wrong labels and correct ones of rare groups look the same, and both are called wrong.
 
     Args:
         labels: (n,) the given classes, 0 to C - 1.
@@ -60,7 +66,7 @@ def label_quality(labels: ArrayLike, attributes: ArrayLike, *probabilities: Arra
         The quality of each label, and the class that each image looks like.
 
     Raises:
-        InputError: for arrays of other shapes, labels out of range, and probabilities that aren't finite numbers.
+        InputError: for arrays of other shapes, labels out of range, and what are no probabilities.
 
     >>> probabilities = np.repeat([[0.9, 0.1], [0.2, 0.8]], 10, axis=0)
     >>> labels = [0] * 9 + [1] * 11  # that of row 9 is wrong
@@ -78,7 +84,14 @@ def label_quality(labels: ArrayLike, attributes: ArrayLike, *probabilities: Arra
     a = ids.checked_indices(attributes, "attributes", -1, ids.MAX_GROUPS, rows=n) + 1
     num_attributes = int(a.max(initial=0)) + 1
     counts = np.bincount(a * num_classes + y, minlength=num_attributes * num_classes).reshape(-1, num_classes)
-    slopes, intercepts, explained = _fitted(sources, y, a, counts)
+    slopes, intercepts, gain, explained = _fitted(sources, y, a, counts)
+    least_gain = LEAST_GAIN * len(sources)
+    is_judged = gain >= least_gain and explained >= LEAST_EXPLAINED
+    if (
+        not is_judged
+    ):  # where most rows of rare groups are wrong labels, these are most of the entropy within attributes
+        slopes, _, gain, explained = _fitted(sources, y, np.zeros_like(a), counts.sum(axis=0, keepdims=True))
+        is_judged = gain >= least_gain and explained >= LEAST_EXPLAINED
     intercepts -= SIZE_REMOVED * np.log(np.maximum(counts, 1))
     quality, likeliest = np.empty(n), y.copy()
     block_rows = max(BLOCK_NUMBERS // num_classes, 1)
@@ -89,16 +102,24 @@ def label_quality(labels: ArrayLike, attributes: ArrayLike, *probabilities: Arra
         logits = np.exp(logits - logits.max(axis=1, keepdims=True))
         own = np.arange(len(logits)), y[rows]
         quality[rows] = logits[own] / logits.sum(axis=1)
-        if explained >= LEAST_EXPLAINED:
-            is_other = (logits.max(axis=1) > logits[own]) & (evidence.max(axis=1) > evidence[own])
-            likeliest[rows] = np.where(is_other, logits.argmax(axis=1), y[rows])
-    return LabelQuality(quality, likeliest)
+        if is_judged:
+            other = logits.argmax(axis=1)
+            is_other = (logits.max(axis=1) > logits[own]) & (evidence[own[0], other] > evidence[own])
+            likeliest[rows] = np.where(is_other, other, y[rows])
+    return LabelQuality(quality, likeliest, is_judged)
 
 
 def _checked(name: str, source: ArrayLike) -> NDArray[Any]:
     array = arguments.array(name, source)
-    if array.ndim != 2 or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-        raise InputError(f"{name} have shape {array.shape} and dtype {array.dtype}; expected finite numbers (n, C)")
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise InputError(f"{name} have shape {array.shape} and dtype {array.dtype}; expected numbers (n, C)")
+    sums = array.sum(axis=1, dtype=np.float64)
+    is_wrong = ~(np.abs(sums - 1) <= TOLERANCE) | ~(array >= 0).all(axis=1)
+    for row in np.flatnonzero(is_wrong)[:1]:
+        expected = (
+            "expected numbers from 0 on that sum to 1; scipy.special.softmax(logits, axis=1) makes them of logits"
+        )
+        raise InputError(f"{name}[{row}] sum to {sums[row]:g}, the lowest is {array[row].min():g}; {expected}")
     return array
 
 
@@ -110,8 +131,8 @@ def _logarithms(sources: list[NDArray[Any]], rows: slice | NDArray[np.int64]) ->
 
 def _fitted(
     sources: list[NDArray[Any]], y: NDArray[np.int64], a: NDArray[np.int64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return the slopes (S,), the intercepts (A, C), and the part of the entropy within attributes that they explain.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+    """Return the slopes (S,), the intercepts (A, C), and the entropy within attributes that they explain: nats, share.
 
     ``counts`` (A, C) are the images of each group. Slopes and intercepts have a standard normal prior, so that a group
     of few images moves its intercept little.
@@ -143,5 +164,5 @@ def _fitted(
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     entropy = -float((counts * np.log(np.where(counts, shares, 1))).sum())
-    explained = 1 - float(loss().detach()) / entropy if entropy else 0.0
-    return slopes.detach().numpy(), intercepts.detach().numpy(), explained
+    gain = entropy - float(loss().detach())
+    return slopes.detach().numpy(), intercepts.detach().numpy(), gain, gain / entropy if entropy else 0.0

@@ -106,7 +106,7 @@ def test_groups_that_say_nothing_across_classes_make_no_rare_case(by, flipped, t
 def test_the_page_shows_the_first_of_each_kind(audited):
     page, rows = Page((audited.folder / "audit.html").read_text()), rows_of(audited.folder / "suspicious.csv")
     page.assert_self_contained()
-    assert f"{audited.figures.suspicious.wrong_labels} images look wrongly labelled" in page.words
+    assert f"{audited.figures.suspicious.wrong_labels} labels may be wrong" in page.words
     shown = (audited.folder / "audit.html").read_text().partition('<section aria-labelledby="suspicious">')[2]
     shown = shown.partition("</section>")[0].replace("<wbr>", "")
     for kind in ("wrong label", "rare case"):
@@ -123,3 +123,25 @@ def test_an_audit_without_suspicious_images_has_an_empty_table_and_no_section(ti
     wrong = found.figures.suspicious.wrong_labels
     assert rows_of(tmp_path / "audit" / "suspicious.csv") == [] and wrong == 0
     assert "Wrong label" not in (tmp_path / "audit" / "audit.html").read_text()
+
+
+def test_labels_are_not_judged_without_words_of_classes_that_clip_knows(flipped):
+    table, settings, _ = flipped
+    words = {"classes": ["landbird=waterbird", "waterbird=landbird"], "attributes": ["land", "water"]}
+    found = dbpt.audit(table, split="train", **settings | words)
+    looks = found.figures.suspicious
+    assert (looks.is_judged, looks.wrong_labels, looks.rare_cases, looks.hard_cases) == (False, 0, 0, 0)
+    assert set(found.suspicious["looks_like"]) == {""} and "may be wrong" not in found.table()
+
+
+def test_errors_that_are_wrong_labels_are_a_warning(flipped, tmp_path):
+    """Each wrong label of the group that the verdict names is an error of a perfect classifier."""
+    table, settings, wrong = flipped
+    true = {row["path"]: row["label"] for row in rows_of(table)}
+    other = {"landbird": "waterbird", "waterbird": "landbird"}
+    rows = [(path, other[label] if path in wrong else label) for path, label in true.items()]
+    (tmp_path / "right.csv").write_text(csv_text([("path", "prediction"), *rows]))
+    found = dbpt.audit(table, predictions=tmp_path / "right.csv", split="train", **settings)
+    named = found.figures.named_group
+    (warning,) = [each for each in found.figures.warnings if each.kind == "errors are wrong labels"]
+    assert warning.values["of"] == named.n - named.correct and warning.values["n"] > warning.values["of"] / 2

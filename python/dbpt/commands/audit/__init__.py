@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import caution
 from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.result import Audit, audit_figures, render_audit
 from dbpt.commands.audit.suspicious import suspicious_images, suspicious_strips
@@ -21,6 +22,7 @@ from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
 from dbpt.evaluation.audit_verdict import association, audited_factors, verdict_of_factors
 from dbpt.evaluation.of_study import metrics_of
 from dbpt.evaluation.subject import Subject, figures_of_subject, opened_subject
+from dbpt.groups import group_name
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.grouping import Grouping
@@ -158,7 +160,13 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     # Clusters of one class are not those of another, and guesses that can't be trusted say nothing.
     compares = grouping.provenance != "clusters" and verdict.kind != "untrusted"
     sizes = study.train_counts if study.train_counts.any() else grouping.counts(rows)
-    suspicious, looks = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
+    suspicious, looks, wrong_errors = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
+    warnings = [*judged_class_words(subject.embedded, pseudo, rows), *subject.logged, *pseudo.warnings]
+    named = None if parts[1:] else next((each for each in metrics.groups if each.index == verdict.group), None)
+    if named and 2 * wrong_errors[named.index] >= named.n - named.correct:
+        values = {"n": int(wrong_errors[named.index]), "of": named.n - named.correct}
+        group = group_name(named.class_name, named.attribute)
+        warnings.append(caution("errors are wrong labels", group=group, **values))
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
         verdict=verdict,
@@ -172,7 +180,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         training_cramers_v=association(grouping, training),
         explained=explained,
         guesses=guesses,
-        warnings=[*judged_class_words(subject.embedded, pseudo, rows), *subject.logged, *pseudo.warnings],
+        warnings=warnings,
         words={name: list(wordings) for name, wordings in (*words.classes.items(), *guessed.items())},
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],

@@ -14,22 +14,28 @@ from dbpt.data.writing import Column
 from dbpt.evaluation.audit import LOOKS_LIKE, Suspicious
 from dbpt.evaluation.subject import Subject
 from dbpt.evaluation.wrong_labels import label_quality
+from dbpt.guesses.doubts import class_word_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.pictures import Strip
 from dbpt.report.thumbnails import ImageFiles
 
 SHOWN, MOST_BYTES = 24, 10_000
 """Pictures of a kind on the page, and the bytes of each."""
+SHOWN_COLUMNS = ("label", "likeliest_class", "prediction", "attribute")
 
 
 def suspicious_images(
     subject: Subject, grouping: Grouping, counts: NDArray[np.int64], *, compares_attributes: bool
-) -> tuple[dict[str, Column], Suspicious]:
+) -> tuple[dict[str, Column], Suspicious, NDArray[np.int64]]:
     """Return the columns of suspicious.csv, most suspicious first, and how many images look like what.
+
+    Return also (G,) the number of errors in each group that look like wrong labels.
 
     They are the images whose label looks wrong by `label_quality`, from the probabilities of the classifier and of
     zero-shot CLIP, and the others that the classifier errs on: rare cases, if their group has less than half as many
-    images as the largest group of the class, else hard cases.
+    images as the largest group of the class, else hard cases. If the probabilities hardly predict the labels, or CLIP
+    doesn't know the words of the classes and the classifier alone may follow the attribute, labels are not judged, and
+    errors look like nothing.
 
     Args:
         subject: the audited images and their predictions; without probabilities, the predicted class counts.
@@ -40,17 +46,23 @@ def suspicious_images(
     """
     dataset, rows, labels = subject.dataset, subject.audited, subject.labels
     predictions, probabilities = subject.predictions.predictions, subject.predictions.probabilities
-    sources = [np.eye(dataset.num_classes)[predictions] if probabilities is None else probabilities]
+    images = subject.embedded
+    logits = clip.zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
+    # Without attributes: among images with the same one, wrong labels alone can make CLIP look ignorant.
+    doubts = class_word_doubts(logits, labels, np.zeros_like(labels), dataset.class_names)
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    sources = [logits / logits.sum(axis=1, keepdims=True)]
     if subject.by != "zero-shot":
-        images = subject.embedded
-        logits = clip.zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
-        sources.append(np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)))
+        sources.append(np.eye(dataset.num_classes, dtype=bool)[predictions] if probabilities is None else probabilities)
     groups, codes = grouping.groups[rows], grouping.codes[rows]
     found = label_quality(labels, codes if compares_attributes else np.zeros_like(codes), *sources)
     largest = counts.reshape(dataset.num_classes, -1).max(axis=1)
     is_rare = (groups >= 0) & (2 * counts[groups] < largest[labels]) & compares_attributes
     is_wrong, is_error = found.likeliest != labels, predictions != labels
     kinds = np.where(is_wrong, 0, np.where(is_rare, 1, 2))
+    if not (is_judged := found.is_judged and all(doubt.kind != "class words" for doubt in doubts)):
+        is_wrong, kinds = np.zeros_like(is_wrong), np.full_like(kinds, -1)
     listed = np.flatnonzero(is_wrong | is_error)
     listed = listed[np.argsort(found.quality[listed], kind="stable")]
     names, taken = dataset.class_names, rows[listed]
@@ -58,20 +70,23 @@ def suspicious_images(
         "path": dataset.paths_of(taken),
         "label": Texts.coded(names, labels[listed]),
         "looks_like": Texts.coded(LOOKS_LIKE, kinds[listed]),
-        "likeliest_class": Texts.coded(names, found.likeliest[listed]),
+        "likeliest_class": Texts.coded(names, np.where(is_wrong, found.likeliest, labels)[listed]),
         "prediction": Texts.coded(names, predictions[listed]),
         "attribute": grouping.names_of_rows(taken),
         "label_quality": found.quality[listed].round(4),
     }
     if probabilities is not None:
         columns["self_confidence"] = probabilities[listed, labels[listed]].round(4)
-    return columns, Suspicious(*np.bincount(kinds[listed], minlength=3).tolist())
+    wrong, rare, hard = (int((kinds[listed] == kind).sum()) for kind in range(3))
+    wrong_errors = np.bincount(groups[(groups >= 0) & is_wrong & is_error], minlength=grouping.num_groups)
+    return columns, Suspicious(is_judged=is_judged, wrong_labels=wrong, rare_cases=rare, hard_cases=hard), wrong_errors
 
 
 def suspicious_strips(columns: Mapping[str, Column], root: Path, page: Path) -> list[Strip]:
     """Return pictures of the first wrong labels and the first rare cases in the columns of suspicious.csv.
 
-    The ``predictions`` of a picture are its label, the class that it looks like, and the one that is predicted.
+    The ``predictions`` of a picture are its label, the class that it looks like, the predicted one, and the attribute;
+    ``probability`` is its label quality.
     """
     looks_like = np.asarray(columns["looks_like"], dtype=object)
     strips = []
@@ -81,7 +96,8 @@ def suspicious_strips(columns: Mapping[str, Column], root: Path, page: Path) -> 
         shown = [
             replace(
                 picture,
-                predictions=tuple(str(columns[name][row]) for name in ("label", "likeliest_class", "prediction")),
+                predictions=tuple(str(columns[name][row]) for name in SHOWN_COLUMNS),
+                probability=float(cast("NDArray[np.float64]", columns["label_quality"])[row]),
             )
             for row, picture in pictures.items()
         ]
