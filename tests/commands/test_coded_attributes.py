@@ -167,7 +167,7 @@ def test_a_changed_coding_is_refused_in_one_line(bright_run, change: Callable):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ("column:grond", "no such column; .*did you mean 'ground'"),
+        ("column:grond", "no such column .*did you mean 'ground'"),
         ("column:one", "a single common value"),
         ("column:id", "another value"),
         ("column:text", "free text"),

@@ -1,16 +1,20 @@
 """A click on a picture makes it large without a script, and "back", or a click, makes it small again, in a browser."""
 
 import re
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from browser import title_of
+from html_page import Page
 from made_up_audit import examples_of, figures_of, sheets_of
 from made_up_guesses import guesses_of
-from made_up_results import page_of, run
+from made_up_results import NASTY, page_of, run
 
 from dbpt.commands.audit.result import render_audit
-from dbpt.report.pictures import GuessSheets
+from dbpt.report.pictures import GuessSheets, group_examples
 from dbpt.report.results_page import render_guesses
+from dbpt.report.thumbnails import ImageFiles
 
 CLICK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>[]</title>
 <iframe src="shown.html" style="width:390px;height:800px;border:0"></iframe><script>
@@ -73,3 +77,17 @@ def test_a_page_has_each_picture_once_and_each_name_of_a_place_once(noise):
         assert html.count("data:image/jpeg;base64,") == pictures == html.count('class="picture"') > 60
         names = re.findall('<div class="picture" id="(.*?)"', html)
         assert len(set(names)) == len(names) == pictures
+
+
+def test_no_name_of_a_file_can_break_the_page_or_lead_elsewhere(noise, tmp_path):
+    paths = [NASTY.replace("/", "|"), '"><script>.png', "javascript:alert(1)", "a b#c?d%.png"]
+    for path in paths:
+        (tmp_path / path).write_bytes((noise / "0.png").read_bytes())
+    groups = np.array([1, 1, 1, 1])
+    names = {"group_names": figures_of().data.groups, "classes": ["cat", "dog"]}
+    examples = group_examples(ImageFiles(paths, tmp_path, tmp_path / "audit"), groups, [groups], **names)
+    page = Page(render_audit(figures_of(), None, examples))
+    page.assert_self_contained()
+    links = [attrs["href"] for tag, attrs in page.elements if tag == "a" and not attrs["href"].startswith("#")]
+    assert [unquote(link) for link in links] == [f"../{path}" for path in paths]
+    assert all(path in page.words for path in paths[1:])

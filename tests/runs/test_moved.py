@@ -68,6 +68,9 @@ def test_every_command_finds_the_data_of_a_moved_run_and_else_asks_for_them(made
 def test_paths_stay_as_they_are_where_the_run_was_made_and_lead_from_elsewhere(made, moved, monkeypatch):
     assert RUN_FOLDER.read_settings(moved / "runs/squares").data == str(moved / "squares.csv")
     assert read_design(moved / "checks/squares").run == str(moved / "runs/squares")
+    marker = json.loads((moved / "runs/squares/run.json").read_text())
+    strange = {"paths": marker["paths"] | {"epochs": "../../squares.csv", "zzz": "\0"}}
+    (moved / "runs/squares/run.json").write_text(json.dumps(marker | strange))
     settings = RUN_FOLDER.read_settings(moved.parent / "elsewhere/../project/runs/squares")
     assert (settings.pretrained, settings.device) == (str(moved / "tiny.safetensors"), FitConfig.device)
     monkeypatch.chdir(moved)

@@ -108,7 +108,7 @@ FEW = 4
 """Right images of each group, or more if fewer are wrong."""
 MOST_EXAMPLES = 1200
 """With more pictures, the groups of the highest accuracy have fewer, so that no picture gets too small to judge."""
-EXAMPLES_BUDGET = 3_600_000
+EXAMPLES_BUDGET = 3_000_000
 """Bytes of all JPEGs; base64 adds a third."""
 
 

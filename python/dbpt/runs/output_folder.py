@@ -319,8 +319,9 @@ class OutputFolder(Generic[R]):
         for name in ("data", "baselines"):  # two that are always written, at the beginning and at the end
             if name not in settings:
                 raise InputError(f"{path}: lacks {name}; the file was changed, fit again")
-        for name, from_folder in self.read_marker(folder).paths.items():
-            present = os.path.normpath(folder / from_folder)
+        paths = self.read_marker(folder).paths
+        for name in paths.keys() & PATHS:
+            present = os.path.normpath(folder / paths[name])
             written = settings.get(name) or ""  # somebody may have written another one there
             is_same = os.path.abspath(written) == os.path.abspath(present)  # noqa: PTH100
             if not is_same and Path(written).name == Path(present).name and names_files(name, present):

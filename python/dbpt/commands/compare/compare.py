@@ -389,7 +389,7 @@ def _seeds(seeds: Sequence[int]) -> list[str]:
 
 
 def _fit_command(run: Path, asked: FitConfig, row: planning.PlannedRow) -> str:
-    names = [*(name for name in planning.BY_THE_PLAN if name != "baselines"), "alpha", *dict(row.varied)]
+    names = [*(name for name in planning.BY_THE_PLAN if name != "baselines"), "alpha", "apply", *dict(row.varied)]
     own: dict[str, Any] = {name: getattr(row.cells[0].config, name) for name in names}
     if row.method.is_mixed and own["alpha"] is None:  # by the default share, which only auto has
         own |= {"prompts": AUTO, "objective": None if own["objective"] == "gla" else own["objective"]}
