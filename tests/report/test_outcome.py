@@ -311,7 +311,7 @@ def test_a_best_row_that_is_an_oracle_or_one_of_several_settings_is_said_to_be_s
     varied = [replace(DBPT, varied={"eta": eta}) for eta in (1, 2)]
     assert "the best on validation counts" in said_below(comparison([ERM, *varied], leaders=[1]))[0]
     one = comparison([ERM, DBPT], leaders=[1], seeds=[0])
-    assert "over the images must exclude 0, for all 1 other row at once" in said_below(one)[0]
+    assert "over images must exclude 0, for all 1 other row at once" in said_below(one)[0]
     doubted = comparison([ERM, DBPT], leaders=[1, 0], group_kind="pseudo", guesses=GUESSES)
     assert said_below(doubted)[0].startswith(
         "dbpt has the highest worst-group accuracy over pseudo groups, 81.0 %, but"

@@ -34,9 +34,11 @@ def test_the_best_is_bold_and_what_cannot_be_told_from_it_has_a_dagger():
     assert {line["Plain average"] for line in lines} == {"**75.0 ± 1.0**"}  # all are the best
     heads = table_of(comparison(heads=["prompt", "linear"]), {})
     assert [line["Head"] for line in heads.lines()] == ["–", "prompt", "prompt", "prompt"]
-    assert "over seeds and, for the worst group, over images" in heads.notes[-1]
+    assert "contains 0 over seeds and, for the worst group, images" in heads.notes[-1]
     one = table_of(comparison(seeds=[0]), {})
-    assert "by paired differences over images" in one.notes[-1]
+    assert one.notes[-2].endswith("contains 0 over images.") and one.notes[-1] == "Average and gap are not tested."
+    still = comparison([replace(row, deviations=dict.fromkeys(FIGURES, 0.0)) for row in ROWS])
+    assert table_of(still, {}).notes[2:] == one.notes[2:]
     few = replace(comparison(), rows=[replace(row, test=None) for row in comparison().rows])
     assert {line["Worst group"] for line in paper_table(few, None).lines()} == {"– ± 2.0"}
 
@@ -72,7 +74,7 @@ def test_latex_is_whole_whatever_the_names_are():
         "50.0$^\\dagger$", r"81.0 $\pm$ 2.0$^\dagger$", r"\textbf{83.0 $\pm$ 2.0}", r"48.0 $\pm$ 2.0"
     ]  # fmt: skip
     assert cells[1][0] == in_latex(HOSTILE) and r"\input" not in caption + cells[1][0]
-    assert "standard deviation over 2 seeds" in caption and r"95 \% intervals" in caption
+    assert "standard deviation over 2 seeds" in caption and r"a 95 \% interval" in caption
     assert caption.startswith(r"Results of 50\%\_\{x\} \& \$y\$ \#1 \textasciitilde{}\textasciicircum{}")
 
 

@@ -72,10 +72,6 @@ class Result(Shown):
         return result
 
     @cached_property
-    def _stored(self) -> dict[str, Sequence[Evaluated]]:
-        return {}
-
-    @cached_property
     def _summary(self) -> Summary:
         return Summary(self.metrics)
 
@@ -186,11 +182,7 @@ class Result(Shown):
         """Return the answers to images, which the folder of a comparison has."""
         from dbpt.commands.compare.stored import stored_answers  # imports the heads
 
-        if self.metrics.saved is not None:
-            return ()
-        if row.full_name not in self._stored:
-            self._stored[row.full_name] = stored_answers(self.folder, row)
-        return self._stored[row.full_name]
+        return stored_answers(self.folder, row) if self.metrics.saved is None else ()
 
     def to_pandas(self, style: Literal["full", "paper"] = "full") -> "pandas.DataFrame":
         """Return the table as a data frame, whose ``to_markdown()`` writes it as text.

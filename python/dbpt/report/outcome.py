@@ -46,13 +46,8 @@ def best_of(summary: Summary) -> Outcome:
         return Outcome(kind, "One row is best", f"{has}; every other row is clearly lower.")
     names, more = [row.name for row in tied[:MOST_NAMED]], len(tied) - MOST_NAMED
     names += [count_of(more, "other row")] if more > 0 else []
-    said = f"{has}, but {' and '.join(_tells(summary.metrics))} can’t tell {_listed(names)} from it."
-    return Outcome(kind, "Several rows tie", said)
-
-
-def _tells(metrics: Metrics) -> list[str]:
-    """Return what can tell rows apart: the draws or else the seeds, if there are several, and the images."""
-    return [*([f"the {metrics.repeat}s"] if metrics.repeats > 1 else []), "the images"]
+    by = " and ".join(f"the {what}" for what in summary.told_by)
+    return Outcome(kind, "Several rows tie", f"{has}, but {by} can’t tell {_listed(names)} from it.")
 
 
 def about_leaders(summary: Summary) -> list[str]:
@@ -68,11 +63,10 @@ def about_leaders(summary: Summary) -> list[str]:
         said.append(f"{best.name} is an oracle, which sees true attributes in training.")
     if len(metrics.candidates) < len(metrics.rows) and any(row.varied for row in metrics.rows):
         said.append("Of rows that differ in settings alone, the best on validation counts.")
-    others = len(metrics.candidates) - 1
-    over = " and ".join(_tells(metrics))
     said.append(
-        f"Rows are told apart by paired differences, whose 95 % intervals over {over} must exclude 0, for all "
-        f"{count_of(others, 'other row')} at once; the best of several rows is partly best by chance."
+        f"Rows are told apart by paired differences, whose 95 % intervals over {' and '.join(summary.told_by)} must "
+        f"exclude 0, for all {count_of(len(metrics.candidates) - 1, 'other row')} at once; the best of several rows is "
+        "partly best by chance."
     )
     return said
 

@@ -67,10 +67,12 @@ def paper_table(metrics: Metrics, differs: Differs) -> PaperTable:
         cells.append([*((name, NO_MARK) for name in names), *line])
     shown = ["best in bold"]
     if any(mark == "tied" for _, mark in chain(*cells)):
-        also = f"{metrics.repeat}s and, for the worst group, over " if metrics.repeats > 1 else ""
+        *of_all, images = summary.told_by
+        over = f"{of_all[0]} and, for the worst group, {images}" if of_all else images
         shown = [
-            f"best in bold; † can't be told from it by paired differences over {also}images, whose 95 % intervals hold "
-            "for all rows of the column at once (Bonferroni)"
+            "best in bold; † can't be told from it: a 95 % interval of the paired difference, for all rows of the "
+            f"column at once (Bonferroni), contains 0 over {over}",
+            *([] if of_all else ["average and gap are not tested"]),
         ]
     first, *others = heading(summary)
     notes = [f"{first}.", *map(text.sentence, [*others, *shown])]

@@ -197,6 +197,13 @@ class Summary:
         return next((row for row in self.rows if row.record is record), None)
 
     @property
+    def told_by(self) -> list[str]:
+        """What can tell rows apart: draws or else seeds, if there are several and they change figures, and images."""
+        trained = [row.record for row in self.rows if row.head is not None]
+        moved = self.metrics.repeats > 1 and any(any(record.deviations.values()) for record in trained)
+        return [*([f"{self.metrics.repeat}s"] if moved else []), "images"]
+
+    @property
     def is_clear(self) -> bool:
         """Whether the chosen row differs from its reference beyond chance; the best of many rows must do so as such."""
         difference, leaders = self.chosen.record.difference, [self.rows[i] for i in self.metrics.leaders]
