@@ -174,7 +174,7 @@ def demo_output(run: Path) -> str:
 def audit_output(folder: Path) -> str:
     """Return what ``dbpt audit demo --out audits/demo`` prints."""
     path = folder / "audit.json"
-    found = Audit(typed(read_json(path, "audit"), AuditFigures, path, "dbpt audit again"), None, folder)
+    found = Audit(typed(read_json(path, "audit"), AuditFigures, path, "dbpt audit again"), {}, {}, folder)
     return f"{found.table()}\n\nreport: audits/demo/audit.html"
 
 
