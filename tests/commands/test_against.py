@@ -139,7 +139,7 @@ def test_the_best_row_is_among_the_leaders_as_often_as_said():
             over_seeds = paired_t_interval((draw[0] - best).tolist(), confidence)
             figures = {"worst_group_accuracy": FigureDifference(mean=0.0, over_seeds=over_seeds)}
             found = Difference(method="m", head=None, seeds=[0], figures=figures, over_images=None)
-            missed[confidence] += found.is_told() is True
+            missed[confidence] += found.is_told(repeats=5) is True
     assert missed[shared_by(5)] < 0.05 * 400
     assert missed[0.95] > missed[shared_by(5)]
 
@@ -149,7 +149,9 @@ def test_leaders_need_every_interval_to_exclude_0(against):
     figure = "worst_group_accuracy"
     assert against.rows[best].worst_group_accuracy == max(row.worst_group_accuracy for row in against.rows)
     for i in range(len(against.rows)):
-        told = against.difference(against.rows[i], against.rows[best], confidence=shared_by(6)).is_told()
+        told = against.difference(against.rows[i], against.rows[best], confidence=shared_by(6)).is_told(
+            repeats=against.metrics.repeats
+        )
         assert (i in against.metrics.leaders) == (not told)
     clear, unclear = (0.1, 0.2), (-0.1, 0.2)
     for seeds, images, told in (
@@ -160,5 +162,7 @@ def test_leaders_need_every_interval_to_exclude_0(against):
         (None, None, None),
     ):
         figures = {figure: FigureDifference(over_seeds=seeds)}
-        assert Difference(method="m", head=None, seeds=[], figures=figures, over_images=images).is_told() is told
+        assert (
+            Difference(method="m", head=None, seeds=[], figures=figures, over_images=images).is_told(repeats=5) is told
+        )
     assert json.loads((against.folder / "compare.json").read_text())["leaders"] == against.metrics.leaders

@@ -1,10 +1,15 @@
-"""What a failed test shows of a result: one short line with its figures, not all of its fields."""
+"""A failed test shows a result as one short line with its figures, not all of its fields."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from _pytest._io.saferepr import saferepr  # how pytest shows the message of a failed assert
+from made_up_results import ROWS
+from made_up_results import comparison as compared
 
 import dbpt
+from dbpt.report.summary import Summary
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +59,14 @@ def test_a_failed_test_shows_the_figures_of_a_result_in_one_line(shown, name, st
     assert "\n" not in text
     if "folder" not in text or text.endswith("folder=None)"):
         assert saferepr(shown[name], maxsize=240) == text  # pytest cuts nothing out of it
+
+
+@pytest.mark.parametrize("average", ["plain", "adjusted"])
+def test_a_row_shows_the_average_and_the_gap_that_it_has(average):
+    result = dbpt.group_metrics(
+        [0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2, train_counts=[9, 1, 1, 1]
+    )
+    assert result.average != result.adjusted_average
+    row = Summary(compared([replace(ROWS[1], test=result)], average=average)).rows[0]
+    assert f"average {100 * row.average_accuracy:.1f} %, gap {100 * row.gap:+.1f} points" in repr(row)
+    assert row.average_accuracy == (result.average if average == "plain" else result.adjusted_average)

@@ -16,29 +16,38 @@ HOSTILE = r"""50%_{x} & $y$ #1 ~^ \input{/etc/passwd} "q" <a|b> }{ — é"""
 ZERO_SHOT, ERM, DBPT, JTT = ROWS
 
 
-def table_of(metrics, told):
+FIVE = {"seeds": list(range(5))}
+
+
+def table_of(metrics, told, *, with_images=True):
     """The table where ``told`` gives the interval of the difference of a row to the best, by its title."""
 
     def differs(row, other, confidence):
         assert confidence == pytest.approx(1 - 0.05 / 3)
-        each = difference(0.0, None, over_seeds=told.get(row.title, (-1.0, 1.0)))
+        interval = told.get(row.title, (-1.0, 1.0))
+        each = difference(0.0, interval if with_images else None, over_seeds=interval)
         return replace(each, figures=dict.fromkeys(FIGURES, each.figures["worst_group_accuracy"]))
 
     return paper_table(metrics, differs)
 
 
 def test_the_best_is_bold_and_what_cannot_be_told_from_it_has_a_dagger():
-    lines = table_of(comparison(), {"zero-shot": (-0.4, -0.2), "ERM": (-0.3, -0.1)}).lines()
+    lines = table_of(comparison(**FIVE), {"zero-shot": (-0.4, -0.2), "ERM": (-0.3, -0.1)}).lines()
     assert [line["Method"] for line in lines] == ["zero-shot", "ERM", "dbpt", "JTT"]
     assert [line["Worst group"] for line in lines] == ["48.0 ± 2.0", "50.0 ± 2.0", "81.0 ± 2.0 †", "**83.0 ± 2.0**"]
     assert {line["Plain average"] for line in lines} == {"**75.0 ± 1.0**"}  # all are the best
-    heads = table_of(comparison(heads=["prompt", "linear"]), {})
+    heads = table_of(comparison(heads=["prompt", "linear"], **FIVE), {})
     assert [line["Head"] for line in heads.lines()] == ["–", "prompt", "prompt", "prompt"]
     assert "contains 0 over seeds and, for the worst group, images" in heads.notes[-1]
     one = table_of(comparison(seeds=[0]), {})
     assert one.notes[-2].endswith("contains 0 over images.") and one.notes[-1] == "Average and gap are not tested."
-    still = comparison([replace(row, deviations=dict.fromkeys(FIGURES, 0.0)) for row in ROWS])
+    still = comparison(
+        [replace(row, deviations={**dict.fromkeys(FIGURES, 0.0), "validation_score": 1e-8}) for row in ROWS], **FIVE
+    )
     assert table_of(still, {}).notes[2:] == one.notes[2:]
+    assert table_of(comparison(), {}).notes[2:] == one.notes[2:]  # two seeds are too few
+    lost = table_of(comparison(**FIVE), {}, with_images=False)
+    assert lost.notes[-1].startswith("Differences over images are not tested")
     few = replace(comparison(), rows=[replace(row, test=None) for row in comparison().rows])
     assert {line["Worst group"] for line in paper_table(few, None).lines()} == {"– ± 2.0"}
 
@@ -62,7 +71,7 @@ def parsed(latex):
 
 def hostile_latex():
     rows = [replace(ERM, title=HOSTILE, deviations={}), DBPT, JTT, ZERO_SHOT]
-    metrics = comparison(rows, heads=["prompt", "linear"])
+    metrics = comparison(rows, heads=["prompt", "linear"], **FIVE)
     metrics = replace(metrics, dataset=replace(metrics.dataset, name=HOSTILE + "\n\\end{table}"))
     return table_of(metrics, {"zero-shot": (0.1, 0.2)}).latex(f"Results of {HOSTILE}", "tab:x")
 
@@ -74,7 +83,7 @@ def test_latex_is_whole_whatever_the_names_are():
         "50.0$^\\dagger$", r"81.0 $\pm$ 2.0$^\dagger$", r"\textbf{83.0 $\pm$ 2.0}", r"48.0 $\pm$ 2.0"
     ]  # fmt: skip
     assert cells[1][0] == in_latex(HOSTILE) and r"\input" not in caption + cells[1][0]
-    assert "standard deviation over 2 seeds" in caption and r"a 95 \% interval" in caption
+    assert "standard deviation over 5 seeds" in caption and r"a 95 \% interval" in caption
     assert caption.startswith(r"Results of 50\%\_\{x\} \& \$y\$ \#1 \textasciitilde{}\textasciicircum{}")
 
 
@@ -91,7 +100,7 @@ def test_a_comparison_writes_it_for_pandas_and_latex(comparison):
     frame = comparison.to_pandas(style="paper")
     best = max(range(len(comparison.rows)), key=lambda i: comparison.rows[i].worst_group_accuracy)
     assert frame["Worst group"][best].startswith("**")
-    assert len(frame) == len(comparison.rows) and frame.attrs["notes"][-1].startswith("Best in bold")
+    assert len(frame) == len(comparison.rows) and any(note.startswith("Best in bold") for note in frame.attrs["notes"])
     caption, cells = parsed(comparison.to_latex("Ours", label="tab:ours"))
     assert caption.startswith("Ours. squares: test split") and len(cells) == 1 + len(comparison.rows)
     assert r"\label{tab:ours}" in comparison.to_latex(label="tab:ours")

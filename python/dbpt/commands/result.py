@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +41,11 @@ class Result(Shown):
     folder: Path
     metrics: Metrics
     _loaded: "Classifier | None" = None
+    _place: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep the place of a relative folder, if the program changes its own."""
+        object.__setattr__(self, "_place", self.folder.absolute())
 
     @classmethod
     def read(cls, folder: str | Path) -> "Result":
@@ -157,12 +162,13 @@ class Result(Shown):
 
         Returns:
             For each figure of `Row`, ``figures[NAME]`` has the mean and its interval over draws or seeds;
-            ``over_images`` is that of worst-group accuracy over other images. What isn't known is None.
+            ``over_images`` is that of worst-group accuracy over other images. It is wider than needed, also for a row
+            and itself. What isn't known is None.
 
         Raises:
             InputError: for a name that no row or that several rows have, and a confidence out of range.
         """
-        if not 0 < confidence < 1:
+        if isinstance(confidence, str) or not 0 < confidence < 1:
             raise InputError(f"confidence: found {confidence!r}; expected a number between 0 and 1, such as 0.95")
         records = list[results.Row]()
         for argument, each in (("row", row), ("other", other)):
@@ -182,7 +188,7 @@ class Result(Shown):
         """Return the answers to images, which the folder of a comparison has."""
         from dbpt.commands.compare.stored import stored_answers  # imports the heads
 
-        return stored_answers(self.folder, row) if self.metrics.saved is None else ()
+        return stored_answers(self._place, row) if self.metrics.saved is None else ()
 
     def to_pandas(self, style: Literal["full", "paper"] = "full") -> "pandas.DataFrame":
         """Return the table as a data frame, whose ``to_markdown()`` writes it as text.

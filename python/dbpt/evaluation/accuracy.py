@@ -142,11 +142,13 @@ class GroupMetrics(Brief):
     groups: tuple[Group, ...]
     warnings: tuple[Caution, ...]
 
-    def _brief(self) -> str:
+    def _brief(self, average: float | None = None, gap: float | None = None) -> str:
+        """Return the figures, with another average and gap than the plain ones if a table shows these."""
+        average, gap = (self.average, self.gap) if average is None else (average, gap)
         worst = in_percent(self.worst_group_accuracy, self.worst_group_low, self.worst_group_high)
         names = [group_name(each.class_name, each.attribute) for each in worst_first(self.groups)[:1]]
-        gap = f"gap {in_points(self.gap)}"
-        return f"worst group {' '.join([*names, worst])}, average {in_percent(self.average)}, {gap}, n={self.n}"
+        of_group, of_all = f"worst group {' '.join([*names, worst])}", f"average {in_percent(average)}"
+        return f"{of_group}, {of_all}, gap {in_points(gap)}, n={self.n}"
 
 
 def group_metrics(

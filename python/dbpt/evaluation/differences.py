@@ -9,6 +9,8 @@ from typing import Any
 from dbpt.evaluation.brief import Brief, in_points
 from dbpt.storage.typed_json import Count
 
+LEAST_REPEATS = 5
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FigureDifference(Brief):
@@ -45,7 +47,11 @@ class Difference(Brief):
     def _brief(self) -> str:
         names = ("worst_group_accuracy", "average", "gap")
         figures = [f"{name.replace('_', ' ')} {self.figures[name]._brief()}" for name in names if name in self.figures]
-        images = in_points(0.0, self.over_images).removeprefix("+0.0 points").strip() or "unknown"
+        images = (
+            "unknown"
+            if self.over_images is None
+            else "[{:+.1f}, {:+.1f}]".format(*(100 * bound for bound in self.over_images))
+        )
         return f"to {self.method}: {', '.join(figures)}; worst group over images {images}"
 
     @property
@@ -53,13 +59,15 @@ class Difference(Brief):
         """Whether worst-group accuracy differs beyond chance: its interval over other images excludes 0."""
         return self.over_images is not None and _excludes_zero(self.over_images)
 
-    def is_told(self, figure: str = "worst_group_accuracy") -> bool | None:
+    def is_told(self, figure: str = "worst_group_accuracy", *, repeats: int) -> bool | None:
         """Return whether a figure differs beyond chance: each interval that it has excludes 0. None if it has none.
 
-        Over images only worst-group accuracy has one.
+        Over images only worst-group accuracy has one. That over fewer than LEAST_REPEATS of the ``repeats``, the draws
+        or seeds of the comparison, doesn't count: with two it holds nearly all differences.
         """
         over_images = self.over_images if figure == "worst_group_accuracy" else None
-        known = [each for each in (self.figures[figure].over_repeats, over_images) if each is not None]
+        over_repeats = self.figures[figure].over_repeats if repeats >= LEAST_REPEATS else None
+        known = [each for each in (over_repeats, over_images) if each is not None]
         return all(map(_excludes_zero, known)) if known else None
 
     @property

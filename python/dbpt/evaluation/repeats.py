@@ -85,7 +85,8 @@ def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int]
     if metrics.saved is None and (leaders := sorted(metrics.candidates, key=lambda i: -_worst(metrics.rows[i]))):
         best, *others = leaders
         of_others = {i: difference(metrics.rows[i], metrics.rows[best], shared_by(len(others))) for i in others}
-        metrics = replace(metrics, leaders=[best, *(i for i, each in of_others.items() if each and not each.is_told())])
+        tied = (i for i, each in of_others.items() if each and not each.is_told(repeats=metrics.repeats))
+        metrics = replace(metrics, leaders=[best, *tied])
     return replace(metrics, rows=with_differences)
 
 

@@ -162,6 +162,11 @@ class Row(Brief):
         )
 
     @property
+    def is_moved(self) -> bool:
+        """Whether a figure differs from seed to seed or draw to draw."""
+        return any(self.deviations.get(name) for name in FIGURES)
+
+    @property
     def seed_repeats(self) -> list[Repeat]:
         """The repeats with all training rows."""
         return [repeat for repeat in self.repeats if repeat.draw is None]

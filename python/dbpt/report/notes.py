@@ -1,6 +1,6 @@
 """The lines above and below the table of a run or a comparison: whose groups, which images, how it was computed."""
 
-from dbpt.evaluation.results import FIGURES, Metrics
+from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.guesses.base import OWN_VALUES, Provenance
 from dbpt.guesses.trust import FactorGuesses
@@ -349,7 +349,7 @@ def _about_seeds(metrics: Metrics) -> list[str]:
             if len(done) < len(wanted):
                 lines.append(f"{named(row.title, row.head, metrics)}: {len(done)} of {len(wanted)} {what}")
     trained = [row for row in rows if row.head is not None and len(row.seed_repeats) > 1]
-    unmoved = [row for row in trained if not any(row.deviations[name] for name in FIGURES)]
+    unmoved = [row for row in trained if not row.is_moved]
     if unmoved:
         names = [named(row.title, row.head, metrics) for row in unmoved]
         where = "any trained row" if len(unmoved) == len(trained) else "; ".join(names)

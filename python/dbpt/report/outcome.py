@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from dbpt.evaluation import Group
 from dbpt.evaluation.accuracy import are_apart
+from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
@@ -62,10 +63,12 @@ def about_leaders(summary: Summary) -> list[str]:
     if best.record.group_source == "true":
         said.append(f"{best.name} is an oracle, which sees true attributes in training.")
     if len(metrics.candidates) < len(metrics.rows) and any(row.varied for row in metrics.rows):
-        said.append("Of rows that differ in settings alone, the best on validation counts.")
+        said.append("If rows differ in settings alone, only the best on validation counts.")
+    if 1 < metrics.repeats < LEAST_REPEATS:
+        said.append(f"{metrics.repeats} {metrics.repeat}s are too few to test differences over them.")
     said.append(
         f"Rows are told apart by paired differences, whose 95 % intervals over {' and '.join(summary.told_by)} must "
-        f"exclude 0, for all {count_of(len(metrics.candidates) - 1, 'other row')} at once; the best of several rows is "
+        f"exclude 0, for all rows at once; the best of several rows is "
         "partly best by chance."
     )
     return said

@@ -65,15 +65,18 @@ def paper_table(metrics: Metrics, differs: Differs) -> PaperTable:
     for row, *line in zip(summary.rows, *figures, strict=True):
         names = [row.title, *([row.head or text.MISSING] if several else [])]
         cells.append([*((name, NO_MARK) for name in names), *line])
+    *of_all, images = summary.told_by
     shown = ["best in bold"]
     if any(mark == "tied" for _, mark in chain(*cells)):
-        *of_all, images = summary.told_by
         over = f"{of_all[0]} and, for the worst group, {images}" if of_all else images
         shown = [
             "best in bold; † can't be told from it: a 95 % interval of the paired difference, for all rows of the "
-            f"column at once (Bonferroni), contains 0 over {over}",
-            *([] if of_all else ["average and gap are not tested"]),
+            f"column at once (Bonferroni), contains 0 over {over}"
         ]
+    shown += [] if of_all else ["average and gap are not tested"]
+    judged = [row for row in metrics.rows if row.figure("worst_group_accuracy") is not None]
+    if judged[1:] and differs(judged[0], judged[1], shared_by(len(judged) - 1)).over_images is None:
+        shown.append("differences over images are not tested: the folder lacks the answers")
     first, *others = heading(summary)
     notes = [f"{first}.", *map(text.sentence, [*others, *shown])]
     return PaperTable(["Method", *(["Head"] if several else []), *columns], cells, notes)
@@ -89,7 +92,7 @@ def _column(metrics: Metrics, name: str, differs: Differs) -> list[tuple[str, Ma
         cell = text.points(value) + (f" ± {text.percent(deviation)}" if deviation is not None else "")
         mark = NO_MARK
         if best is not None and value is not None:
-            is_tied = differs(row, best[1], shared_by(len(known) - 1)).is_told(name) is False
+            is_tied = differs(row, best[1], shared_by(len(known) - 1)).is_told(name, repeats=metrics.repeats) is False
             mark = "best" if value == best[0] else "tied" if is_tied else ""
         cells.append((cell, mark))
     return cells

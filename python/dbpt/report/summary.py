@@ -10,6 +10,7 @@ import numpy as np
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.accuracy import merged_groups, worst_first
 from dbpt.evaluation.brief import Brief
+from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.repeats import groups_of_factors
 from dbpt.evaluation.results import Metrics
 from dbpt.report.findings import doubts_in_words
@@ -64,7 +65,8 @@ class Row(Brief):
     color: str
 
     def _brief(self) -> str:
-        return f"{self.name}: {'no result' if self.record.shown is None else self.record.shown._brief()}"
+        shown = self.record.shown
+        return f"{self.name}: {'no result' if shown is None else shown._brief(self.average_accuracy, self.gap)}"
 
     @property
     def method(self) -> str:
@@ -198,10 +200,10 @@ class Summary:
 
     @property
     def told_by(self) -> list[str]:
-        """What can tell rows apart: draws or else seeds, if there are several and they change figures, and images."""
-        trained = [row.record for row in self.rows if row.head is not None]
-        moved = self.metrics.repeats > 1 and any(any(record.deviations.values()) for record in trained)
-        return [*([f"{self.metrics.repeat}s"] if moved else []), "images"]
+        """The sources of chance that differences must exceed: draws or else seeds, if enough, and images."""
+        is_moved = any(row.record.is_moved for row in self.rows if row.head is not None)
+        counts = is_moved and self.metrics.repeats >= LEAST_REPEATS
+        return [*([f"{self.metrics.repeat}s"] if counts else []), "images"]
 
     @property
     def is_clear(self) -> bool:

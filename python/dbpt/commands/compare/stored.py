@@ -59,7 +59,7 @@ def _read(path: Path) -> tuple[Evaluated, str | None] | None:
 
 
 def stored_answers(folder: Path, row: Row) -> list[Evaluated]:
-    """Return the repeats of a row of a finished comparison with all training rows, as far as they are in its folder."""
+    """Return the repeats of a row of a finished comparison with all training rows; none if the folder lacks one."""
     names = (cell_name(row.method, row.head, tuple(row.varied.items()), f"seed-{r.seed}") for r in row.seed_repeats)
-    stored = (_read(folder / "cells" / f"{name}.safetensors") for name in names)
-    return [evaluated for evaluated, _ in filter(None, stored)]
+    stored = [_read(folder / "cells" / f"{name}.safetensors") for name in names]
+    return [] if None in stored else [evaluated for evaluated, _ in filter(None, stored)]
