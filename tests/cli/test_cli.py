@@ -136,6 +136,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["export", "runs/photos"], "; add it: dbpt export runs/photos --onnx PATH"),
         (["fit", "--out", "o"], "Missing argument 'DATA'"),
         (["fit", "demo", "--out"], "'--out' requires an argument"),
+        (["embed", "demo", "--out", "e"], "--out e: features stay in the cache; name another with --cache"),
         (["evaluate"], "Missing argument 'RUN'; write dbpt evaluate RUN [DATA]"),
         (["fit", "demo", "--out", "o", "--zzzz"], "No such option '--zzzz'; see dbpt fit --help"),
         (["cache", "prune", "--unwritten-for-days", "x"], "'x' is not a valid float; see dbpt cache prune --help"),
@@ -151,6 +152,11 @@ def test_demo_command(tmp_path, command, monkeypatch):
 )
 def test_usage_errors_are_one_line(refusal, arguments, message):
     assert message in refusal(*arguments)
+
+
+@pytest.mark.parametrize("verb", ["", "label", "cache list"])
+def test_help_all_is_help_where_there_is_no_more(command, verb):
+    assert command(*verb.split(), "--help-all") == command(*verb.split(), "--help")
 
 
 @pytest.mark.parametrize("verb", ["fit", "compare", "evaluate", "predict", "label", "data check", "embed"])
@@ -193,7 +199,7 @@ def sections_of(text: str) -> dict[str, str]:
         ("demo-birds.csv", "demo-birds.csv: does not exist"),
         ("TABLE --device cuda:99", "--device 'cuda:99': not usable here"),
         ("TABLE --device meta", "--device 'meta': not usable here"),
-        ("TABLE --config /no/such.toml", "/no/such.toml: cannot read the TOML config: No such file or directory"),
+        ("TABLE --config /no/such.toml", "--config /no/such.toml: does not exist"),
     ],
 )
 def test_settings_that_do_not_fit(tiny, refused, arguments, message):

@@ -47,6 +47,8 @@ def test_it_is_kept_by_a_resume_and_may_change_without_training(against, tmp_pat
     folder = shutil.copytree(against.folder, tmp_path / "c")
     main(["compare", "--resume", "--out", str(folder)])
     assert contents(folder) == contents(against.folder)
+    with pytest.raises(InputError, match=r"was made with --against 'balanced'.* such as --against erm"):
+        dbpt.compare(out=folder, resume=True, methods="zero-shot,erm")
     times = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*")}
     main(["compare", "--resume", "--out", str(folder), "--against", "erm,linear"])
     assert {path: path.stat().st_mtime_ns for path in folder.glob("cells/*")} == times

@@ -94,9 +94,11 @@ def of_two_methods(tiny, tmp_path_factory) -> dict[str, object]:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_comparison_tells_its_callbacks_in_one_process_or_two(tiny, tmp_path, jobs):
     seen = Seen()
-    out = compare(tiny, tmp_path / "out", methods="zero-shot,erm,dbpt:true,dfr", jobs=jobs, callbacks=[seen]).folder
-    trained = [f"{method}_linear_seed-{seed}" for method in ("erm", "dbpt-true", "dfr") for seed in (0, 1)]
+    methods = "zero-shot,erm,dbpt:true,dbpt:ppa,dfr"
+    out = compare(tiny, tmp_path / "out", methods=methods, jobs=jobs, callbacks=[seen]).folder
+    trained = [f"{method}_linear_seed-{seed}" for method in ("erm", "dbpt-true", "dbpt-ppa", "dfr") for seed in (0, 1)]
     assert sorted(seen.runs[0].groups) == sorted(trained) and len(seen.results) == 1
+    assert seen.runs[0].groups["dbpt-ppa_linear_seed-1"][0] == "box · probe right"
     by_row = {row: [line["epoch"] for line in seen.epochs if line["row"] == row] for row in trained}
     assert by_row == {row: [1] if "dfr" in row else [1, 2, 3] for row in trained}
     lines = {(line["row"], line["epoch"]): line for line in seen.epochs}

@@ -73,6 +73,13 @@ def test_paths_stay_as_they_are_where_the_run_was_made_and_lead_from_elsewhere(m
     (moved / "runs/squares/run.json").write_text(json.dumps(marker | strange))
     settings = RUN_FOLDER.read_settings(moved.parent / "elsewhere/../project/runs/squares")
     assert (settings.pretrained, settings.device) == (str(moved / "tiny.safetensors"), FitConfig.device)
+    config = moved / "runs/squares/config.toml"
+    absolute = config.read_text().replace('data = "squares.csv"', f'data = "{moved.parent}/elsewhere/squares.csv"')
+    config.write_text(absolute)  # a run that was copied beside another table, while its own is still there
+    assert RUN_FOLDER.read_settings(moved / "runs/squares").data == f"{moved.parent}/elsewhere/squares.csv"
+    (moved.parent / "elsewhere/squares.csv").unlink()
+    assert RUN_FOLDER.read_settings(moved / "runs/squares").data == str(moved / "squares.csv")
+    config.write_text(absolute.replace(f"{moved.parent}/elsewhere/", ""))
     monkeypatch.chdir(moved)
     assert RUN_FOLDER.read_settings(moved / "runs/squares").data == "squares.csv"
     assert read_design(moved / "checks/squares").run == str(moved / "runs/squares")

@@ -26,6 +26,10 @@ def test_a_path_that_is_no_run_gets_the_one_that_may_be_meant(copied):
         with pytest.raises(InputError) as refused:
             dbpt.load(path)
         assert "not a run folder" in str(refused.value) and hint in str(refused.value)
+    (copied / "run.json").rename(copied / "plan.json")
+    with pytest.raises(InputError, match=r"not a run folder .*, but that of a comparison; .* --out in dbpt fit"):
+        dbpt.load(copied)
+    (copied / "plan.json").rename(copied / "run.json")
     with pytest.raises(InputError, match="run is a Result; expected the path of its folder, such as Result.folder"):
         dbpt.evaluate(dbpt.Result.read(copied))
 

@@ -23,6 +23,7 @@ import click
 
 from dbpt._core import __version__
 from dbpt.cli.more_verbs import audit, cache, data, demo, discover, embed, env, label
+from dbpt.cli.options import SettingsCommand, help_all
 from dbpt.cli.verbs import compare, evaluate, export, fit, guess, predict
 from dbpt.environment import launched, launched_rank, local_rank
 from dbpt.errors import InputError, out_of_memory
@@ -130,6 +131,8 @@ for command in (commands, *commands.commands.values(), *data.commands.values(), 
         names: list[str] = [f"-{name[0]}", f"--{name}"]
         option = click.Option(names, is_flag=True, expose_value=False, callback=_set_level, help=text)
         command.params.append(option)
+    if not isinstance(command, SettingsCommand):
+        command.params.append(help_all(None))
 
 
 def main(arguments: list[str] | None = None) -> None:

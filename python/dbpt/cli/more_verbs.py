@@ -182,8 +182,15 @@ EMBED_EXAMPLES = """
 """
 
 
+def _refuse_out(_ctx: click.Context, _option: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        way = "name another with --cache; in Python dbpt.embed(...).features gives them"
+        raise click.UsageError(f"--out {value}: features stay in the cache; {way}")
+
+
 @shared.settings_command(examples=EMBED_EXAMPLES)
 @shared.data_argument()
+@shared.path_option("--out", hidden=True, expose_value=False, callback=_refuse_out)
 @shared.path_option("--failures", help="CSV file to write, with the path and reason of each failure")
 @click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
 @shared.settings_options(shared.EMBED_SETTINGS)

@@ -17,6 +17,7 @@ from dbpt.registry import Registry
 from dbpt.settings.config import RECIPES, FitConfig, override, read_config
 from dbpt.settings.fields import flag_of, main_first
 from dbpt.settings.sections import SECTIONS
+from dbpt.storage.files import is_missing, nearest_file
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,18 @@ class RegisteredName(click.ParamType):  # type: ignore[type-arg]
 
 path_option = partial(click.option, type=click.Path(path_type=Path))
 weights_option = path_option("--weights", help="the backbone's weights file, if it has moved")
-config_option = path_option("--config", help="TOML file of settings; options here override it")
+
+
+def _refuse_missing(_ctx: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and is_missing(path):
+        way_on = "give a TOML file of settings, such as the config.toml of a run"
+        raise click.UsageError(f"--config {path}: does not exist{nearest_file(path)}; {way_on}")
+    return path
+
+
+config_option = path_option(
+    "--config", callback=_refuse_missing, help="TOML file of settings; options here override it"
+)
 
 
 class SettingsCommand(click.Command):
@@ -67,9 +79,7 @@ class SettingsCommand(click.Command):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        text = "show all options, also those that --help leaves out"
-        how: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _help_all}
-        self.params.append(click.Option(["--help-all"], help=text, **how))
+        self.params.append(help_all("show all options, also those that --help leaves out"))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the list option's name before each further value, then parse as click does."""
@@ -127,6 +137,12 @@ def settings_command(*, examples: str, group: click.Group | None = None) -> Call
     """Make a `SettingsCommand`, of a ``group`` if given, whose help ends with ``examples``."""
     make = click.command if group is None else group.command
     return make(cls=SettingsCommand, epilog=f"\b\nExamples:{examples}")
+
+
+def help_all(text: str | None) -> click.Option:
+    """Return the option ``--help-all``; help leaves it out without a ``text``, where --help shows all."""
+    how: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _help_all}
+    return click.Option(["--help-all"], help=text, hidden=text is None, **how)
 
 
 def _help_all(ctx: click.Context, _option: click.Parameter, is_given: bool) -> None:

@@ -86,11 +86,15 @@ OWN_FOLDERS = {
 """The folders that dbpt writes, by files in them, and what takes them."""
 
 
+def use_of_folder(folder: Path) -> str | None:
+    """Return what a folder is that a command of dbpt has written, and what takes it; None for any other."""
+    return next((use for files, use in OWN_FOLDERS.items() if all(is_there(folder / file) for file in files)), None)
+
+
 def refuse_own_folder(folder: Path) -> None:
     """Refuse as data a folder that a command of dbpt has written."""
-    for files, use in OWN_FOLDERS.items():
-        if all(is_there(folder / file) for file in files):
-            raise InputError(f"data {str(folder)!r}: is the folder of {use}; give the images or their table as data")
+    if use := use_of_folder(folder):
+        raise InputError(f"data {str(folder)!r}: is the folder of {use}; give the images or their table as data")
 
 
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.data import DATASETS
 from dbpt.data.layouts.image_files import is_pattern_of_shards
+from dbpt.data.paths import use_of_folder
 from dbpt.errors import InputError
 from dbpt.settings.config import PATHS, FitConfig, make_config, read_config
 from dbpt.settings.fields import Command
@@ -192,7 +193,8 @@ class OutputFolder(Generic[R]):
             with contextlib.suppress(OSError):
                 if inside := sorted(folder.glob(f"*/{self.marker}")):
                     raise InputError(f"{problem}, but it holds {len(inside)}; give one, such as {inside[0].parent}")
-            meant = nearest_file(folder)
+            use = use_of_folder(folder)
+            meant = nearest_file(folder) if use is None else f", but that of {use}"
             raise InputError(f"{problem}{meant}; give the folder named by --out in dbpt {self.verb}")
         value = read_json(path, f"record of {self._a_title}", self.schema_version)
         return typed(value, self.record, path, f"dbpt {self.verb} again")
@@ -311,8 +313,8 @@ class OutputFolder(Generic[R]):
     def written_settings(self, folder: Path) -> dict[str, Any]:
         """Return the entries of ``config.toml``; paths lead from the folder to the files, where they are there.
 
-        So a run can be used from other working directories, and may move together with its data. Raises `InputError`
-        if the file can't be read or is incomplete.
+        So a run can be used from other working directories, and may move together with its data. An absolute path stays
+        as long as something is there. Raises `InputError` if the file can't be read or is incomplete.
         """
         path = folder / "config.toml"
         settings = read_config(path)
@@ -324,7 +326,8 @@ class OutputFolder(Generic[R]):
             present = os.path.normpath(folder / paths[name])
             written = settings.get(name) or ""  # somebody may have written another one there
             is_same = os.path.abspath(written) == os.path.abspath(present)  # noqa: PTH100
-            if not is_same and Path(written).name == Path(present).name and names_files(name, present):
+            is_there = os.path.isabs(written) and names_files(name, written)  # noqa: PTH117
+            if not is_same and not is_there and Path(written).name == Path(present).name and names_files(name, present):
                 settings[name] = present
         return settings
 

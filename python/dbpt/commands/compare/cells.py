@@ -118,6 +118,10 @@ class Stages:
             study = half_of(study, cell.draw)
         return arrange(replace(study, embedded=self._embedded_for(cell.config)), cell.config)
 
+    def probe_errors(self, cells: Sequence[Cell]) -> NDArray[np.int64] | None:
+        """Return those of the first cell that has groups of ``ppa``; None if none has."""
+        return next((self.study(cell).probe_errors for cell in cells if cell.config.group_source == "ppa"), None)
+
     def fingerprint(self, cell: Cell) -> str:
         """Return a digest of everything that determines the result of ``cell``."""
         embedded = self._embedded_for(cell.config)

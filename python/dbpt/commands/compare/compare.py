@@ -162,7 +162,8 @@ def compare(
     given = {"methods": methods, "heads": heads, "seeds": seeds, "resample": resample, "vary": vary, "against": against}
     own |= {name: value for name, value in given.items() if value is not None}
     config = with_data(planning.shared_settings(shared), data)
-    planning.make_plan(config, **own)  # refuses a bad one at once
+    plan = planning.make_plan(config, **(own | {"against": against}))  # refuses a bad one at once
+    planning.check_kept(own.get("against") if against is None else None, plan)
     watch = Watch(callbacks, trackers_of(config.report_to))
     with request.held(), watch:
         return _compare(request, request.resolve(config), own, jobs, watch)
@@ -221,7 +222,8 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
     trained = {cell.name: cell.config for cell in plan.cells if cell.head is not None}
-    watch.tell("on_fit_start", StartedRun.of(out, plan.config, study, trained))
+    named = replace(study, probe_errors=stages.probe_errors(checked))
+    watch.tell("on_fit_start", StartedRun.of(out, plan.config, named, trained))
     results, failures = _run(plan, stages, out, jobs, watch)
     of_rows = [
         (row.without_figures, [results[cell.name] for cell in (*row.cells, *row.draws) if cell.name in results])

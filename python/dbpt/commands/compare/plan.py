@@ -259,8 +259,19 @@ def make_plan(
             raise InputError(f"--methods {method.name}: {reason}")
     reasons = tuple(dict.fromkeys(reason for _, reason in left_out))
     if against is not None:
+        against = re.sub(r"\s*,\s*", ",", against.strip()) if isinstance(against, str) else against
+        if against == "":
+            raise InputError("--against '': no row has this name; leave it out, or give one, such as --against erm")
         rows_named("--against", [row.without_figures for row in rows], against)
     return Plan(config, tuple(parsed), tuple(head_names), all_seeds, draws, tuple(rows), reasons, values, against)
+
+
+def check_kept(against: str | None, plan: Plan) -> None:
+    """Refuse the row ``against`` of a comparison that is continued by ``plan``, if it is no longer there."""
+    if against is not None and not any(row.without_figures.has_name(against) for row in plan.rows):
+        other = min((row.method.name for row in plan.rows), key=lambda name: name != "erm")
+        problem = f"the comparison was made with --against {against!r}, now no row"
+        raise InputError(f"--resume: {problem}; give another, such as --against {other}")
 
 
 def _values(name: str, given: Sequence[Any]) -> list[Any]:
