@@ -29,12 +29,13 @@ onload = async () => {
     return {
       box: [box.left, box.top, box.width, box.height], image: image.height, scrolled: view.scrollY,
       links: links.map((link) => link.textContent.trim()),
-      middle: page.elementFromPoint(195, 400).className,
+      middle: page.elementFromPoint(195, 300)?.className, beside: page.elementFromPoint(5, 790)?.className,
+      name: last.querySelector(".large").checkVisibility() && last.querySelector(".large").textContent,
     };
   };
   const open = last.querySelector(".open"), seen = [];
   open.scrollIntoView({ block: "center" });
-  for (const close of [() => view.history.back(), () => page.elementFromPoint(195, 400).click()]) {
+  for (const close of [() => view.history.back(), () => page.elementFromPoint(5, 790).click()]) {
     seen.push(await look());
     open.click();
     seen.push(await look());
@@ -66,8 +67,9 @@ def test_a_picture_fills_the_window_until_it_is_closed(noise, tmp_path, which):
     assert small["links"] == [""] and small["image"] < 100 and small["scrolled"] > 800
     assert large["box"][:2] == [0, 0] and large["box"][2] > 360 and large["box"][3] == 800
     assert large["image"] > 500
-    assert large["middle"] == "close"  # a click anywhere closes
-    assert large["links"] == ["close ×", "", "original, if it lies beside this page", "next ›"]
+    assert large["middle"] == "" and large["beside"] == "close"  # a click beside the picture closes
+    assert large["name"] and not small["name"]
+    assert large["links"] == ["close ×", "", "original, where this page was made", "‹ previous", "next ›"]
     assert again == small == closed and large_again == large
 
 

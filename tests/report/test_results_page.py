@@ -58,7 +58,7 @@ def test_page_is_self_contained_and_complete():
         "best epoch: 7",
         "smallest pseudo-group is waterbird · land with 107 images; 50.5 % of them belong to it",
         "waterbird · land: 3 of 9 images wrong. Here: 1 wrong.",
-        "landbird, wrong true class 12.5 %a/b.jpgoriginal, if it lies beside this page",
+        "landbird, wrong true class 12.5 %a/b.jpgoriginal, where this page was made",
         "ViT-B-32",
         "This command makes the page: dbpt fit birds.csv --out runs/birds",
         "Words for landland, forest",

@@ -72,7 +72,10 @@ def test_nothing_leads_into_an_archive_or_to_the_other_end_of_the_disk(tmp_path)
         archive.writestr("a.jpg", b"")
     (tmp_path / "a.jpg").write_bytes(b"")
     assert address(tmp_path / "images.zip" / "a.jpg", tmp_path) is None
-    assert address(tmp_path / "a.jpg", Path("/elsewhere")) is None
+    assert address(tmp_path / "a.jpg", Path("/elsewhere")) == f"..{tmp_path.resolve()}/a.jpg"
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
+    assert address(tmp_path / "a.jpg", tmp_path / "link") == "../../a.jpg"  # as from the page's real place
     assert address(tmp_path / "b" / ".." / "a.jpg", tmp_path / "b") is None  # there is no b
     assert address(tmp_path / "a.jpg", tmp_path) == "a.jpg"
 
@@ -92,3 +95,13 @@ def test_what_is_no_image_says_so(tmp_path):
     (tmp_path / "text.jpg").write_text("text")
     with pytest.raises(UnreadableImage, match="not a JPEG"):
         thumbnail(tmp_path / "text.jpg", 10)
+
+
+def test_a_long_name_leaves_fewer_bytes_for_the_picture(tmp_path, noise_files):
+    """A page's budget holds for paths and addresses, too: a letter of Chinese takes nine bytes in an address."""
+    name = "写真" * 40 + ".png"
+    for each in ("a.png", name):
+        (tmp_path / each).write_bytes((noise_files / "0.png").read_bytes())
+    short, long = ImageFiles(["a.png", name], tmp_path, tmp_path / "audit").first([0, 1], 2, 4000).values()
+    size = [len(each.image) * 4 / 3 + len(each.path.encode()) + len(each.source) for each in (short, long)]
+    assert len(long.image) < len(short.image) and max(size) <= 4000 * 4 / 3

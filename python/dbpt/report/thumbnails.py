@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, repeat
 from math import sqrt
@@ -26,9 +27,9 @@ TRIES = 3
 class Picture:
     """An image of a page; ``image`` is a JPEG thumbnail.
 
-    ``source`` is the address of the image file relative to the page, None if it doesn't lie beside it. ``predictions``
-    are class names, one of each classifier. ``probability`` is that of the guess of a contact sheet, or that of the
-    true class; None if it is not known.
+    ``source`` is the address of the image file relative to the page, None for one in an archive or on another drive.
+    ``predictions`` are class names, one of each classifier. ``probability`` is that of the guess of a contact sheet, or
+    that of the true class; None if it is not known.
     """
 
     path: str
@@ -85,19 +86,23 @@ class ImageFiles:
 
     def _picture(self, row: int, max_bytes: int) -> Picture | None:
         path = self.root / self.paths[row]
+        source = None if self.page is None else address(path, self.page)
+        # Base64 makes four bytes of three of a JPEG, and a long path of other letters takes as many as a small picture.
+        max_bytes = min(max_bytes, MOST_BYTES) - 3 * len(os.fsencode(self.paths[row]) + (source or "").encode()) // 4
         try:
-            jpeg = thumbnail(path, max_bytes=min(max_bytes, MOST_BYTES))
+            jpeg = thumbnail(path, max_bytes=max(max_bytes, 0))
         except UnreadableImage:  # it has changed since
             return None
-        return Picture(self.paths[row], jpeg, None if self.page is None else address(path, self.page))
+        return Picture(self.paths[row], jpeg, source)
 
 
 def address(path: Path, page: Path) -> str | None:
     """Return the address of a file relative to a page in the folder ``page``, as a URL.
 
-    It is None for a file in an archive, and if the file and the page have no common folder but that of the whole disk.
+    It is None for a file in an archive or on another drive.
     """
-    there, here = (Path(os.path.normpath(each.absolute())) for each in (path, page))
-    if there.parts[:2] != here.parts[:2] or not path.is_file():
+    if not path.is_file():
         return None
-    return quote(os.fsencode(Path(os.path.relpath(there, here)).as_posix()))
+    with suppress(ValueError):  # another drive
+        return quote(os.fsencode(Path(os.path.relpath(os.path.realpath(path), os.path.realpath(page))).as_posix()))
+    return None
