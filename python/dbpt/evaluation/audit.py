@@ -10,12 +10,13 @@ from dbpt.data.dataset import Average
 from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
 from dbpt.evaluation.brief import Brief
-from dbpt.evaluation.results import BackboneSummary, PredictionsBy
+from dbpt.evaluation.results import BackboneSummary
 from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share
 
 SCHEMA_VERSION = 7
+PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
 SearchedImages = Literal["training and validation", "test", "audited", "not audited"]
 
 

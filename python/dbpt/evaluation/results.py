@@ -397,6 +397,3 @@ class Metrics(Brief):
 def read_metrics(path: Path) -> Metrics:
     """Read a ``metrics.json`` or ``compare.json``. Raises `InputError` if it is missing or was changed."""
     return typed(read_json(path, "file of figures", SCHEMA_VERSION), Metrics, path, "run it again")
-
-
-PredictionsBy = Literal["zero-shot", "run", "file", "probe"]

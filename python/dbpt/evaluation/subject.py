@@ -16,10 +16,9 @@ from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.data import DATASETS, READERS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
-from dbpt.evaluation.audit import AuditedData, Search
+from dbpt.evaluation.audit import AuditedData, PredictionsBy, Search
 from dbpt.evaluation.of_study import backbone_summary, own_values
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
-from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.ids import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.coded_families import Coding

@@ -16,11 +16,11 @@ from dbpt.evaluation.audit import (
     AuditFigures,
     BiasSize,
     Pair,
+    PredictionsBy,
     Verdict,
     VerdictKind,
     classes_of_one_attribute,
 )
-from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES, Provenance
 from dbpt.guesses.trust import FactorGuesses, Guesses

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.evaluation.accuracy import Group
-from dbpt.evaluation.audit import AuditFigures, Search, SearchedImages, StepKind
-from dbpt.evaluation.results import PredictionsBy
+from dbpt.evaluation.audit import AuditFigures, PredictionsBy, Search, SearchedImages, StepKind
 from dbpt.evaluation.tried_families import Confirmation, Finding, TriedFamily
 from dbpt.features.measurements import NUMBERS, TEXTS
 from dbpt.guesses.base import BY_VALUES
