@@ -163,7 +163,7 @@ class Row(Brief):
 
     @property
     def is_moved(self) -> bool:
-        """Whether a figure differs from seed to seed or draw to draw."""
+        """True if a figure differs from seed to seed or draw to draw."""
         return any(self.deviations.get(name) for name in FIGURES)
 
     @property

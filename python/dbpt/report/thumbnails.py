@@ -18,7 +18,7 @@ LARGEST, SMALLEST = 320, 32
 """Pixels of a thumbnail's longer side."""
 QUALITIES, LOWEST_QUALITY = (85, 70, 55), 40
 MOST_BYTES = 18_000
-"""Of a thumbnail, as much as most photographs of the largest size need."""
+"""The bytes of a thumbnail, enough for most photographs of the largest size."""
 TRIES = 3
 """Images per picture, until they are given up as unreadable."""
 

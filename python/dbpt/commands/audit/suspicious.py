@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from dbpt.guesses.doubts import class_word_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.pictures import Strip
 from dbpt.report.thumbnails import ImageFiles
+from dbpt.runs.pretrained import zero_shot_classifier
 
 SHOWN, MOST_BYTES = 24, 10_000
 """Pictures of a kind on the page, and the bytes of each."""
@@ -47,12 +48,15 @@ def suspicious_images(
     dataset, rows, labels = subject.dataset, subject.audited, subject.labels
     predictions, probabilities = subject.predictions.predictions, subject.predictions.probabilities
     images = subject.embedded
-    logits = clip.zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
+    zero_shot: NDArray[Any] | None = probabilities
+    if subject.by != "zero-shot" or zero_shot is None:
+        weights = clip.zero_shot_weights(images.backbone, *dataset.words.class_texts())
+        classifier = zero_shot_classifier(images.backbone, weights)
+        zero_shot = classifier.probabilities(images.features.take(rows))
     # Without attributes: among images with the same one, wrong labels alone can make CLIP look ignorant.
+    logits = np.log(np.maximum(zero_shot, np.finfo(np.float32).tiny)).astype(np.float32)
     doubts = class_word_doubts(logits, labels, np.zeros_like(labels), dataset.class_names)
-    logits -= logits.max(axis=1, keepdims=True)
-    np.exp(logits, out=logits)
-    sources = [logits / logits.sum(axis=1, keepdims=True)]
+    sources: list[NDArray[Any]] = [zero_shot]
     if subject.by != "zero-shot":
         sources.append(np.eye(dataset.num_classes, dtype=bool)[predictions] if probabilities is None else probabilities)
     groups, codes = grouping.groups[rows], grouping.codes[rows]
