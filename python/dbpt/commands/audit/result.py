@@ -139,7 +139,7 @@ class Audit(Shown):
                 meets it.
 
         Returns:
-            The gate. ``assert gate.passed, gate`` is a test.
+            The gate, which is true if every bar is met. ``assert gate, str(gate)`` is a test.
 
         Raises:
             InputError: for bars that can't be meant, none at all, and a baseline that is damaged or has other images.
