@@ -339,8 +339,7 @@ def render_audit(
     pictures = section("examples", title, groups=examples, opened=opened) if examples else None
     meanings = section("numbers", "What the figures mean", shown=[False, True], **values)
     muted = section("numbers", shown=[True], **values)
-    by_words = figures.predictions_by == "zero-shot"
-    about_words = [each for each in figures.warnings if by_words and each.kind in ("class words", "class accuracy")]
+    about_words = [each for each in figures.warnings if each.kind in ("class words", "class accuracy")]
     others = [each for each in figures.warnings if each not in about_words]
     parts = [
         None if factors and is_pseudo else sections.doubts(guesses, figures.group_kind, is_untrusted=is_untrusted),
