@@ -1,16 +1,20 @@
 """Classes by name: dbpt's own, those that a module registers, and the entry points of installed packages."""
 
+import hashlib
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from dbpt.errors import InputError, foreign_errors, nearest
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LIBRARIES = {"dbpt", "torch", "numpy", *sys.stdlib_module_names}
 
 
 class Registered:
@@ -89,6 +93,14 @@ class Registry(Mapping[str, type[T]]):
         """dbpt's own classes and those in `added`; no entry point is imported."""
         return {name: self[name] for name in self._own} | self.added
 
+    def code_of(self, name: str) -> str:
+        """Return a digest of the code of a class as it is now, also of what it reads; "" for dbpt's own.
+
+        It is that of the code that runs, without comments, and of the numbers and texts in its class and modules.
+        """
+        parts = [] if name in self._own else [*_code_of(self[name], _root(self[name]), {})]
+        return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
+
     def check(self, flag: str, name: str) -> None:
         """Refuse an unknown ``name``, and an entry point that cannot be used; dbpt's own classes are not imported."""
         if name in self._own:
@@ -164,6 +176,53 @@ class Registry(Mapping[str, type[T]]):
         if (other := self._classes.get(name)) is not None and _qualified(other) != _qualified(kind):
             return f"{_qualified(other)} has this name already; choose another"
         return None
+
+
+def _root(value: Any) -> str:
+    """Return the package or module that a class or function, or else the class of an object, belongs to."""
+    return str((value if isinstance(value, type | FunctionType) else type(value)).__module__).partition(".")[0]
+
+
+def _code_of(value: Any, own: str, seen: dict[int, object]) -> Iterator[object]:
+    """Yield the parts of a class, function or value that determine what it does; packages but ``own`` by name."""
+    if isinstance(value, set | frozenset):
+        yield sorted(map(repr, value))  # their own order differs from process to process
+    elif isinstance(value, str | bytes | int | float | complex | None):
+        yield value
+    elif hasattr(value, "tolist") and not isinstance(value, type):
+        yield value.tolist()
+    elif id(value) not in seen:
+        seen[id(value)] = value  # kept, so that no other object gets its number
+        for part in _parts_of(value, own):
+            yield from _code_of(part, own, seen)
+
+
+def _parts_of(value: Any, own: str) -> list[Any]:
+    """Return what a value consists of, and for a function also what it reads of its modules."""
+    if isinstance(value, tuple | list | dict):
+        return [*value, *value.values()] if isinstance(value, dict) else [*value]
+    if isinstance(value, CodeType):
+        return [value.co_code, value.co_names, *value.co_consts]
+    root = _root(value)
+    if root != own and (root in LIBRARIES or "-packages" in str(getattr(sys.modules.get(root), "__file__", ""))):
+        inner = ("__func__", "__wrapped__", "fget", "func", "args", "keywords")  # of decorators and partial functions
+        return [root, getattr(value, "__qualname__", ""), *(getattr(value, name, None) for name in inner)]
+    if isinstance(value, type):
+        names = [name for name in vars(value) if name not in ("name", "title", *vars(Registered))]
+        return [*value.__mro__[1:], names, *(vars(value)[name] for name in names)]
+    if not isinstance(value, FunctionType):
+        return [type(value), getattr(value, "__dict__", None)]
+    names, spaces = _names(value.__code__), [value.__globals__]
+    spaces += [vars(each) for name in names if isinstance(each := value.__globals__.get(name), ModuleType)]
+    read = [space[name] for space in spaces for name in names if name in space]
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    return [value.__code__, value.__defaults__, value.__kwdefaults__, *cells, *read]
+
+
+def _names(code: CodeType) -> list[str]:
+    """Return the names that a function and those inside it read from modules."""
+    inner = (const for const in code.co_consts if isinstance(const, CodeType))
+    return [*code.co_names, *(name for each in inner for name in _names(each))]
 
 
 def import_plugins() -> None:

@@ -385,8 +385,9 @@ def rows_for(study: Study, use: Use, split: str) -> Rows:
 
 
 def _fingerprint(study: Study, objective: str, prompts: str, head: Head) -> str:
-    """Return everything that determines a training besides its rows: settings, encoder, initial head."""
+    """Return everything that determines a training besides its rows: settings, encoder, initial head, code of users."""
     config, backbone = study.config, study.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
-    return repr((objective, prompts, settings, head.identity(), *described))
+    code = filter(None, (OBJECTIVES.code_of(objective), HEADS.code_of(head.name)))
+    return repr((objective, prompts, settings, head.identity(), *described, *code))
