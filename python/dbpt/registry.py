@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from traceback import walk_tb
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar, TypeVar
 
@@ -15,6 +16,8 @@ from dbpt.errors import InputError, foreign_errors, nearest
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LIBRARIES = {"dbpt", "torch", "numpy", *sys.stdlib_module_names}
+INNER = ("__func__", "__wrapped__", "fget", "func", "args", "keywords", "cell_contents")
+"""What decorators, partial functions and closures hold."""
 
 
 class Registered:
@@ -26,6 +29,8 @@ class Registered:
     """Its name in tables and reports; the registry sets it to `name` if the class has none of its own."""
 
 
+UNREAD = {"name", "title", *vars(Registered)}
+"""Parts of a class that determine no result."""
 T = TypeVar("T", bound=Registered)
 C = TypeVar("C", bound=type[Registered])
 
@@ -98,7 +103,7 @@ class Registry(Mapping[str, type[T]]):
 
         It is that of the code that runs, without comments, and of the numbers and texts in its class and modules.
         """
-        parts = [] if name in self._own else [*_code_of(self[name], _root(self[name]), {})]
+        parts = [] if name in self._own else _code_of(self[name], self[name].__module__.partition(".")[0], {})
         return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
 
     def check(self, flag: str, name: str) -> None:
@@ -178,51 +183,43 @@ class Registry(Mapping[str, type[T]]):
         return None
 
 
-def _root(value: Any) -> str:
-    """Return the package or module that a class or function, or else the class of an object, belongs to."""
-    return str((value if isinstance(value, type | FunctionType) else type(value)).__module__).partition(".")[0]
+def line_of_users(error: BaseException) -> str:
+    """Return the file and line of the user's code that led to ``error``; of any code if it is none of the user's."""
+    frames = [*walk_tb(error.__traceback__)]
+    of_users = [each for each in frames if each[0].f_globals["__name__"].partition(".")[0] not in LIBRARIES]
+    frame, line = (of_users or frames)[-1]
+    return f"{frame.f_code.co_filename}, line {line}"
 
 
-def _code_of(value: Any, own: str, seen: dict[int, object]) -> Iterator[object]:
-    """Yield the parts of a class, function or value that determine what it does; packages but ``own`` by name."""
+def _code_of(value: Any, own: str, seen: dict[int, object]) -> list[Any]:
+    """Return what determines the results of a class, function or value; packages but ``own`` are only named."""
+    if hasattr(type(value), "tolist"):
+        value = value.tolist()
+    if isinstance(value, str | bytes | int | float | complex | None):
+        return [value]
     if isinstance(value, set | frozenset):
-        yield sorted(map(repr, value))  # their own order differs from process to process
-    elif isinstance(value, str | bytes | int | float | complex | None):
-        yield value
-    elif hasattr(value, "tolist") and not isinstance(value, type):
-        yield value.tolist()
-    elif id(value) not in seen:
-        seen[id(value)] = value  # kept, so that no other object gets its number
-        for part in _parts_of(value, own):
-            yield from _code_of(part, own, seen)
-
-
-def _parts_of(value: Any, own: str) -> list[Any]:
-    """Return what a value consists of, and for a function also what it reads of its modules."""
+        return sorted(map(repr, value))  # their own order differs from process to process
+    if id(value) in seen:
+        return []
+    seen[id(value)] = value  # kept, so that no other object gets its number
+    root = str((value if isinstance(value, type | FunctionType) else type(value)).__module__).partition(".")[0]
     if isinstance(value, tuple | list | dict):
-        return [*value, *value.values()] if isinstance(value, dict) else [*value]
-    if isinstance(value, CodeType):
-        return [value.co_code, value.co_names, *value.co_consts]
-    root = _root(value)
-    if root != own and (root in LIBRARIES or "-packages" in str(getattr(sys.modules.get(root), "__file__", ""))):
-        inner = ("__func__", "__wrapped__", "fget", "func", "args", "keywords")  # of decorators and partial functions
-        return [root, getattr(value, "__qualname__", ""), *(getattr(value, name, None) for name in inner)]
-    if isinstance(value, type):
-        names = [name for name in vars(value) if name not in ("name", "title", *vars(Registered))]
-        return [*value.__mro__[1:], names, *(vars(value)[name] for name in names)]
-    if not isinstance(value, FunctionType):
-        return [type(value), getattr(value, "__dict__", None)]
-    names, spaces = _names(value.__code__), [value.__globals__]
-    spaces += [vars(each) for name in names if isinstance(each := value.__globals__.get(name), ModuleType)]
-    read = [space[name] for space in spaces for name in names if name in space]
-    cells = [cell.cell_contents for cell in value.__closure__ or ()]
-    return [value.__code__, value.__defaults__, value.__kwdefaults__, *cells, *read]
-
-
-def _names(code: CodeType) -> list[str]:
-    """Return the names that a function and those inside it read from modules."""
-    inner = (const for const in code.co_consts if isinstance(const, CodeType))
-    return [*code.co_names, *(name for each in inner for name in _names(each))]
+        parts = [*value, *value.values()] if isinstance(value, dict) else [*value]
+    elif isinstance(value, CodeType):
+        parts = [value.co_code, value.co_names, *value.co_consts]
+    elif root != own and (root in LIBRARIES or "-packages" in str(getattr(sys.modules.get(root), "__file__", ""))):
+        held = [name for name in INNER if hasattr(type(value), name) or name in getattr(value, "__dict__", ())]
+        parts = [root, getattr(value, "__qualname__", ""), *(getattr(value, name) for name in held)]
+    elif isinstance(value, type):
+        parts = [*value.__mro__[1:], {name: part for name, part in vars(value).items() if name not in UNREAD}]
+    elif isinstance(value, FunctionType):
+        names, read = _code_of(value.__code__, own, {}), value.__globals__
+        spaces = [read, *(vars(read[name]) for name in names if isinstance(read.get(name), ModuleType))]
+        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, value.__closure__]
+        parts += [space[name] for space in spaces for name in names if name in space]
+    else:
+        parts = [type(value), getattr(value, "__dict__", None)]
+    return [each for part in parts for each in _code_of(part, own, seen)]
 
 
 def import_plugins() -> None:

@@ -91,7 +91,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=HINT)
     if metadata.get("fingerprint") != fingerprint:
         what = "other settings or data than this run's, or with other code of a registered class"
-        raise InputError(f"{path}: made with {what}; use the same ones, or {HINT}")
+        raise InputError(f"{path}: made with {what}; use the same ones, delete the file, or {HINT}")
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
     return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, HINT))
 
