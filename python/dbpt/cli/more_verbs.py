@@ -239,7 +239,7 @@ def data() -> None:
 def check(data: str, **options: Any) -> None:
     """Count images by split and group; list all that would stop dbpt fit.
 
-    DATA is as for dbpt fit. Reads the metadata and the header of every image. Exit code 2 if there are problems.
+    DATA is as for dbpt fit. Reads the metadata and decodes all images. Exit code 2 if there are problems.
     """
     from dbpt.commands.embed import check_data
 
