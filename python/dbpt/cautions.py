@@ -15,8 +15,8 @@ MOST_NAMED = 10
 SENTENCES = {
     "text": "{text}",  # of an extension, which has no kind here
     # data
-    "held out": "no validation split: {n} of the training rows, stratified by {by}, serve as one",
-    "unreadable image": "{where}: {path}: {reason}; left out",
+    "held out": "no validation split: {n} of the training rows, stratified by {by}, serve as one (--val-fraction)",
+    "unreadable image": "{where}: {path}: {reason}; left out until the file is mended",
     "more unreadable images": "further unreadable images, left out: {n}",
     "copies": "{n:copy/copies} among {of:image} (equal features): accuracies count copies, so their intervals are too "
     "narrow; the test of the attribute doesn't; the first is {first!r}, of {original!r}",

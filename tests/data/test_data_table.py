@@ -128,7 +128,7 @@ def test_without_a_split_column_all_rows_are_of_split_train_as_in_a_folder(table
     content = rows("a.jpg,x", "b.jpg,y", header="path,label")
     data = load_dataset(table(content))
     assert data.splits.tolist() == [0, 0]
-    assert data.notes == ("no split column: all images are in split train, and there is no test split",)
+    assert data.notes == ("no split column: all images are in split train, and there is no test split; add one",)
     assert "no column 'fold'" in refused(table(content), columns={"split": "fold"})
 
 
@@ -251,7 +251,7 @@ def test_an_attribute_column_with_one_value_is_refused(table):
 
 def test_a_value_outside_the_given_names(table):
     message = refused(table(), classes=vocabulary("dog", "cats"))
-    assert "pets.csv line 3: label is 'cat', expected one of 'dog', 'cats' (did you mean 'cats'?)" in message
+    assert "csv line 3: label is 'cat', expected one of 'dog', 'cats'; or name the values of label: --cl" in message
     message = refused(table(), attributes=vocabulary("in", "outside"))
     assert "line 3: attribute is 'out', expected one of 'in', 'outside'" in message
     assert message.endswith("; if the column is about another attribute, ignore it with --columns attribute=")

@@ -30,6 +30,7 @@ def test_a_dict_is_what_its_entries_are():
     assert parsed == {"a": ("x", "y"), "b": ("z",), "c": ("v", "w")}
     assert entries_of(parsed, "--classes") == ("a=x|y", "b=z", "c=v|w")
     assert parse_vocabulary(entries_of(parsed, "--classes"), "--classes") == parsed
+    assert list(parse_vocabulary(entries_of({"a,": ("x",), "b": ("b",)}, ""), "")) == ["a,", "b"]
     assert parse_vocabulary({"a=b": ("x|y",), "c": "c"}, "--classes")["a=b"] == ("x|y",)
     for name, wording in (("a=b", "x"), ("a", "x|y")):
         with pytest.raises(InputError, match=r"^--classes: 'a.*' can't be written as NAME=WORDING\|WORDING"):
@@ -43,6 +44,8 @@ def test_a_dict_is_what_its_entries_are():
         (["dog=pet", "cat=pet"], "wording 'pet' is given twice (in 'dog' and 'cat')"),
         (["dog"], "at least two names to tell apart, found only 'dog'"),
         (["dog,cat"], "found only 'dog,cat'; separate names by spaces, not commas"),
+        (["dog,", "cat"], "'dog,' ends with a comma; separate names by spaces, not commas"),
+        (["dog=puppy,", "cat"], "'dog=puppy,' ends with a comma"),
         ([], "found none"),
         (["", "cat"], "a name is empty"),
         (["dog=", "cat"], "'dog' has an empty wording"),

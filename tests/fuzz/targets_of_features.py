@@ -25,9 +25,8 @@ def image(workplace: Workplace) -> Parse:
 
     def read(path: Path) -> None:
         with images.pillow_warnings():
-            width, height = images.read_size(path)
             image = images.read_image(path)
-        assert image.size == (width, height) and 0 < width * height <= images.MAX_PIXELS
+        assert 0 < image.width * image.height <= images.MAX_PIXELS
         assert image.mode in images.MODES
 
     return workplace.parser_of("image", read)

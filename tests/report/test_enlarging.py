@@ -21,13 +21,16 @@ CLICK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>[]</title
 onload = async () => {
   const frame = document.querySelector("iframe"), page = frame.contentDocument, view = frame.contentWindow;
   page.querySelectorAll("details").forEach((details) => { details.open = true; });
-  const pictures = page.querySelectorAll(".picture"), last = pictures[pictures.length - 2];
+  const all = page.querySelectorAll(".picture"), judged = page.querySelectorAll(".picture:has(.outcome)");
+  const last = [...(judged.length ? judged : all)].at(-2);
   const look = async () => {
     await new Promise((done) => setTimeout(done, 200));
     const box = last.getBoundingClientRect(), image = last.querySelector("img").getBoundingClientRect();
     const links = [...last.querySelectorAll("a")].filter((link) => link.checkVisibility());
+    const bars = [...last.querySelectorAll(".outcome")].map((bar) => bar.getBoundingClientRect().left);
     return {
       box: [box.left, box.top, box.width, box.height], image: image.height, scrolled: view.scrollY,
+      bars: new Set(bars).size,
       links: links.map((link) => link.textContent.trim()),
       middle: page.elementFromPoint(195, 300)?.className, beside: page.elementFromPoint(5, 790)?.className,
       name: last.querySelector(".large").checkVisibility() && last.querySelector(".large").textContent,
@@ -51,7 +54,7 @@ def pages(folder):
     figures = figures_of()
     sheets, examples = sheets_of(figures, folder, page=folder), examples_of(figures, folder, page=folder)
     yield "audit", render_audit(figures, sheets, examples)
-    yield "run", page_of(run(), sheets=sheets, examples=examples_of(figures, folder, num_classifiers=2))
+    yield "run", page_of(run(), sheets=sheets, examples=examples_of(figures, folder, num_classifiers=2, page=folder))
     yield (
         "guesses",
         render_guesses(GuessSheets(guesses_of(shares=[1.0]), {"day": ["day"]}, sheets), "pets", "dbpt label"),
@@ -66,7 +69,7 @@ def test_a_picture_fills_the_window_until_it_is_closed(noise, tmp_path, which):
     small, large, again, large_again, closed = title_of(CLICK, tmp_path, *options)
     assert small["links"] == [""] and small["image"] < 100 and small["scrolled"] > 800
     assert large["box"][:2] == [0, 0] and large["box"][2] > 360 and large["box"][3] == 800
-    assert large["image"] > 500
+    assert large["image"] > 500 and large["bars"] <= 1  # "before" and "after" begin at the same place
     assert large["middle"] == "" and large["beside"] == "close"  # a click beside the picture closes
     assert large["name"] and not small["name"]
     assert large["links"] == ["close ×", "", "original, where this page was made", "‹ previous", "next ›"]

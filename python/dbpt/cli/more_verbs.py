@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dbpt.cli import options as shared
+from dbpt.data.paths import use_of_folder
 from dbpt.data.writing import csv_text
 from dbpt.environment import cache_folder, launched_rank
 from dbpt.errors import InputError
@@ -60,11 +61,9 @@ def audit(out: Path | None, **options: Any) -> None:
             raise InputError(f"--junit {xml}: exists, and only .xml files are replaced; choose another name")
         reads = [options["data"], options["predictions"], options["config"], asked["baseline"], out]
         files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(path) for path in reads if path])
-        for folder in (out, asked["baseline"]):
-            if folder is not None and folder.resolve() in xml.resolve().parents:
-                raise InputError(
-                    f"--junit {xml}: is in {folder}, which holds only files of an audit; choose another folder"
-                )
+        for folder in xml.resolve().parents:
+            if (out is not None and folder == out.resolve()) or use_of_folder(folder):
+                raise InputError(f"--junit {xml}: is in {folder}, a folder that dbpt writes; choose another one")
     if out is not None and asked["baseline"] is not None and out.resolve() == asked["baseline"].resolve():
         lost = "is the --baseline too, which would be lost even if a bar is missed"
         raise InputError(f"--out {out}: {lost}; choose another folder")
@@ -240,7 +239,7 @@ def data() -> None:
 def check(data: str, **options: Any) -> None:
     """Count images by split and group; list all that would stop dbpt fit.
 
-    DATA is as for dbpt fit. Reads the metadata and the header of every image. Exit code 2 if there are problems.
+    DATA is as for dbpt fit. Reads the metadata and decodes all images. Exit code 2 if there are problems.
     """
     from dbpt.commands.embed import check_data
 

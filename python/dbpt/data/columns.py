@@ -159,18 +159,24 @@ class Columns:
         return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
 
     def decode(
-        self, column: str, code: Callable[[str], int | None], expected: Sequence[str], *, hint: str = ""
+        self, column: str, code: Callable[[str], int | None], expected: Sequence[str], option: str = "", hint: str = ""
     ) -> NDArray[np.int64]:
         """Return the codes of a column, (N,) int64. ``code`` maps each distinct value; None means a wrong one.
 
-        ``hint`` ends the message; it says what to do if the column is about something else.
+        ``option`` is the user's that names the values. ``hint`` ends the message; it says what to do if the
+        column is about something else.
         """
         values, at_N = self.texts(column).distinct()
         codes = [code(value.strip()) for value in values]
         if None in codes:
             row = int(np.isin(at_N, [at for at, number in enumerate(codes) if number is None]).argmax())
             value = values[at_N[row]]
-            valid = f"one of {shortened(expected)}{nearest(value.strip(), list(expected))}"
+            present = {text.strip() for text in values} - {""}
+            used = [name for name in expected if not option or name in present]  # others may be misspelt themselves
+            valid = f"one of {shortened(expected)}{nearest(value.strip(), used)}"
+            if len(used) < len(expected):
+                names = first_few([repr(f"{name}=WORDING") for name in sorted(present)], 4, " ")
+                hint = f"; or name the values of {column}: {option} {names}{hint}"
             raise InputError(f"{self.where(row)}: {column} is {value!r}, expected {valid}{hint}")
         return np.array(codes, np.int64)[at_N]
 
@@ -249,7 +255,7 @@ def coded_dataset(
         splits = columns.decode(names["split"], lambda value: SPLIT_NAMES.get(value.lower()), list(SPLITS))
     elif splits is None:
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
-        notes = (*notes, "no split column: all images are in split train, and there is no test split")
+        notes = (*notes, "no split column: all images are in split train, and there is no test split; add one")
     column = names["label"]
     known = request.classes or own_classes
     values = _values(columns, column, known)
@@ -259,10 +265,11 @@ def coded_dataset(
     if len(classes) < 2:
         problem = f"column {column!r} has {_few_values(classes)}"
         raise InputError(f"{columns.path}: {problem}; a classifier needs at least two classes")
-    labels = columns.decode(column, codes.get, expected)
+    labels = columns.decode(column, codes.get, expected, "--classes" if request.classes else "")
     factors = request.factors or ()
     factor_codes: list[NDArray[np.int64]] = []
     known = combined(factors) if factors else request.attributes or own_attributes
+    flag = "--attributes" if request.attributes else ""
     if present := [factor.name for factor in factors if names.get(factor.name) in columns.values]:
         decoded = [_attribute_codes(columns, names.get(factor.name, ""), factor.values) for factor in factors]
         factor_codes = [codes_N for _, codes_N, _ in decoded]
@@ -272,7 +279,7 @@ def coded_dataset(
         if missing := [factor.name for factor in factors if factor.name not in present]:
             notes = (*notes, f"no column for {', '.join(missing)}: only {', '.join(present)} has true values")
     else:
-        attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors)
+        attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors, flag)
     notes = (*notes, *taken)
     for argument, words in (("classes", classes), ("attributes", attributes)):
         if words and all(integer_of(wordings[0]) is not None for wordings in words.values()):
@@ -302,7 +309,7 @@ def taken_in_order(owner: str, names: Iterable[str]) -> str:
 
 
 def _attribute_codes(
-    columns: Columns, column: str, vocabulary: Vocabulary | None, factors: Sequence[Factor] = ()
+    columns: Columns, column: str, vocabulary: Vocabulary | None, factors: Sequence[Factor] = (), option: str = ""
 ) -> tuple[Vocabulary, NDArray[np.int64], list[str]]:
     """Return the attributes and the index of each row's, (N,) int64; -1 if it is unknown or there is no column.
 
@@ -322,7 +329,7 @@ def _attribute_codes(
         )
     owner = f"say which it is with --columns {factors[0].name}={column}" if factors else ""
     hint = f"; if the column is about another attribute, {owner or 'ignore it with --columns attribute='}"
-    codes_N = columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected, hint=hint)
+    codes_N = columns.decode(column, lambda cell: codes.get(cell) if cell in values else -1, expected, option, hint)
     are_indices = (
         vocabulary and values.isdisjoint(vocabulary) and any(integer_of(value) is not None for value in values)
     )

@@ -20,7 +20,7 @@ from dbpt.data.layouts import DATASETS, DatasetReader
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folder, read_webdataset
 from dbpt.data.other_columns import RESERVED, OtherCells
-from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there, refuse_own_folder
+from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there, list_entries, refuse_own_folder
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.texts import Texts
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
@@ -258,7 +258,16 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
     is_saved = is_saved_dataset(path)
     if root is not None or (request.columns and not is_saved):
         raise InputError(f"{'--columns' if root is None else given}: {path} contains its images; drop it")
-    return (read_saved_dataset if is_saved else read_image_folder)(path, request)
+    try:
+        return (read_saved_dataset if is_saved else read_image_folder)(path, request)
+    except InputError as error:
+        names = [entry.name for entry in list_entries(path)]
+        tables = [name for name in names if Path(name).suffix.lower() in table_formats.READERS]
+        if is_saved or not tables:
+            raise
+        table = path / min(tables, key=lambda name: Path(name).stem not in names)  # images.csv beside images/
+        problem = str(error).partition(";")[0]  # its way out would lead away from the table
+        raise InputError(f"{path}: give its table, {table}; as folders of classes, {problem}") from None
 
 
 def _read_table(path: Path, request: tabular.DataRequest) -> Dataset:

@@ -47,6 +47,8 @@ def _named_wordings(given: Names, argument: str) -> Vocabulary:
         name, wordings = entry, given[entry] if isinstance(given, Mapping) else (entry,)
         if isinstance(entry, str) and "=" in entry and not isinstance(given, Mapping):
             name, _, wordings = entry.partition("=")
+        if str(entry).rstrip().endswith(",") and (name is entry or not name.endswith(",")):
+            raise InputError(f"{argument}: {entry!r} ends with a comma{COMMA_HINT}; else write 'NAME,=WORDING'")
         if isinstance(wordings, str):
             wordings = wordings.split("|")
         if not isinstance(wordings, Sequence) or not all(isinstance(text, str) for text in (name, *wordings)):

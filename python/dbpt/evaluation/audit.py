@@ -162,7 +162,8 @@ class NextStep:
     Without a bias, ``kind`` is usually that of the verdict, or why there is nothing to compare. The ``sentence`` says
     it with the other fields: the ``fewer_names`` of each attribute that has too many, the factors ``doubted``, which
     may be the reason of errors, Cramér's V of class and attribute if it is too small for group weights to help, and the
-    ``method`` by which a run was trained against such a bias already.
+    ``method`` by which a run was trained against such a bias already. The commands in ``label`` draw a sample of the
+    guesses for people to label, if the groups are guessed.
     """
 
     kind: StepKind
@@ -172,6 +173,7 @@ class NextStep:
     doubted: list[str] = field(default_factory=list)
     cramers_v: float | None = None
     method: str | None = None
+    label: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,24 +87,6 @@ def read_image(
             return decode_image(file, look, pixels)
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Return the size in the header, as `read_image` would; the rest of the file isn't read.
-
-    Args:
-        path: the image file.
-
-    Returns:
-        Width and height in pixels.
-
-    Raises:
-        UnreadableImage: for any failure.
-    """
-    with _one_reason():
-        opened, _ = _open_with_stamp(path)
-        with opened as file:
-            return _identified(file).size
-
-
 def read_crop(
     source: Path | Image.Image,
     crop: Callable[[Image.Image, NDArray[np.uint8] | None], NDArray[np.uint8]],

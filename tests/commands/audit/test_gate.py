@@ -1,5 +1,7 @@
 """The gate of an audit: bars, their intervals, the baseline, exit codes and JUnit XML."""
 
+import runpy
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -66,6 +68,12 @@ def test_which_part_of_the_interval_meets_the_bar(audited, by, worst, gap):
     assert [check.kind for check in checks] == ["worst-group", "gap"]
 
 
+def test_a_failed_gate_is_false_and_shows_its_failures_first(audited):
+    gate = audited(1, 0.2).gate(min_worst_group=0.1, max_gap=0.01)
+    assert gate.checks[0].passed and not gate and audited(1, 0.2).gate(min_worst_group=0.1)
+    assert [line.split(":")[0] for line in str(gate).split("\n")] == ["gate failed", "gate passed"]
+
+
 def test_the_line_names_group_figure_bound_and_bar(audited):
     gate = audited(1, 0.2).gate(min_worst_group=0.9, max_gap=0.01)
     worst, gap = str(gate).split("\n")
@@ -79,7 +87,8 @@ def test_the_line_says_that_groups_are_guessed(tiny, settings, answers):
     audit = dbpt.audit(unknown, predictions=answers(0, 0.9), **settings)
     assert audit.figures.group_kind == "pseudo" and audit.figures.has_doubts
     gate = audit.gate(min_worst_group=0.1)
-    assert str(gate).endswith("(--min-worst-group); groups are guessed, and the guesses are doubted")
+    doubted = "; groups are guessed, and the guesses are doubted"
+    assert str(gate).endswith(f"(--min-worst-group){doubted}") and repr(gate).endswith(f"{doubted})")
 
 
 def test_a_baseline_is_compared_image_by_image(audited, tmp_path):
@@ -193,12 +202,18 @@ def test_exit_codes_and_junit(command, tiny, settings, answers, tmp_path):
     assert code == 2 and "is the --baseline too, which would be lost" in error
     code, _, error = command(*audit, "--junit", tmp_path / "x.xml")
     assert code == 2 and "needs a bar" in error and not (tmp_path / "x.xml").exists()
-    mine = tmp_path / "mine.npy"
-    for file in (tmp_path / "none/x.xml", mine, tmp_path / "a/audit.json", tiny.table, tmp_path / "a/new.xml"):
+    names = ("none/x.xml", "mine.npy", "a/audit.json", "a/new.xml", "b/figures/new.xml")
+    for file in (tiny.table, *(tmp_path / name for name in names)):
         before = file.read_bytes() if file.exists() else None
         code, _, error = command(*audit, "--max-gap", "0.1", "--junit", file, "--out", tmp_path / "a", "--overwrite")
         assert code == 2 and "--junit" in error and (file.read_bytes() if file.exists() else None) == before
         assert "--overwrite" not in error
+
+
+def test_the_page_has_the_probabilities_of_fixed_bars():
+    root = Path(__file__).parents[3]
+    rows = list(runpy.run_path(str(root / "benches/gate_power_table.py"))["rows_of_fixed_bars"]())
+    assert "\n".join(rows) in (root / "docs/how_to/gate.md").read_text(encoding="utf-8")
 
 
 def test_the_junit_file_is_xml_whatever_the_names():

@@ -63,7 +63,8 @@ def test_zero_shot_clip_is_trained(tiny, chosen, run_all):
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert advice == "Train a classifier that relies less on the attribute:"
     assert [line.split()[:2] for line in commands] == [["dbpt", "fit"]]
-    run_all(commands, fit=["--epochs", "1", "--head", "linear"])
+    label = next_step(subject, BIAS, GUESSES, by_guesses=True).label  # a sample of the run of that command
+    run_all([*commands, *label], fit=["--epochs", "1", "--head", "linear"], label=["--n", "8"])
 
 
 def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chosen, run_all, tmp_path):
@@ -146,6 +147,20 @@ def test_a_run_without_group_weights_is_trained_with_them(tiny, tmp_path):
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert advice.startswith("Train") and [line.split()[1] for line in commands] == ["fit"]
     assert "erm" not in shlex.split(commands[0])  # its objective is that of dbpt
+
+
+def test_a_sample_of_guesses_can_be_labelled_after_any_audit(tiny, chosen, run_all, tmp_path):
+    table = without_attributes(tiny, "next-label")
+    dbpt.fit(table, out=tmp_path / "run", epochs=1, head="linear", baselines=False, **chosen)
+    verbs = []
+    for of in ({"data": table} | chosen, {"predictions": tmp_path / "run", "attributes": ("sky", "sea")}):
+        commands = dbpt.audit(**of).figures.next_step.label
+        to_run = [line.replace("runs/", f"runs-{len(verbs)}/") for line in commands]
+        run_all(to_run, fit=["--epochs", "1"], label=["--n", "8"])
+        verbs.append([line.split()[1] for line in commands])
+    (own,) = dbpt.audit(predictions=tmp_path / "run").figures.next_step.label
+    assert verbs == [["fit", "label"]] * 2 and f"label {tmp_path / 'run'} " in own
+    assert not dbpt.audit(tiny.table, **chosen).figures.next_step.label  # the groups are known
 
 
 def test_what_helps_where_nothing_could_be_compared(tiny, chosen):

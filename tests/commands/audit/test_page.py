@@ -89,12 +89,13 @@ def test_the_page_says_everything_in_order(noise):
         "those with the lowest probability of the true class first",
         "cat · night: 6 of 12 images wrong. Here: all 6 wrong and 4 right.",
         "✗ dog, wrong true class",
+        "The checks of the guesses found no reason for doubt. Still, the figures above are only as good as the guesses",
         "day, daylight",
         "What CLIP took for “day”",
         "cat · day: 30 images, 50.0 % of cat",
         "What CLIP took for “night”",
         "dbpt fit pets.csv",
-        "dbpt label RUN",
+        "dbpt label runs/pets",
         "dbpt audit pets.csv",
         "cat, kitten",
         "a photo taken at {}",
@@ -168,8 +169,9 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
     assert "Of the 50 images whose attribute is known, 50.0 % are guessed correctly." in text
     text = text_of(figures_of(guesses=guesses, group_kind="true"))
     assert "Doubts about the guesses (the figures below use the given attributes instead)" in text
-    assert "and the attribute is given with the data." in text and "dbpt label" not in text
-    assert "Nobody labelled" not in text and "Group: class · attribute" in text
+    assert "and the attribute is given with the data." in text
+    assert "Nobody labelled" not in text and "no reason for doubt" not in text and "Group: class · attribute" in text
+    assert "no reason for doubt" in Audit(figures_of(), {}, {}, None).table()
 
 
 def test_figures_by_groups_that_cant_be_trusted_are_folded(noise):

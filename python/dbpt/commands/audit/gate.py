@@ -95,7 +95,7 @@ OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", 
 
 @dataclass(frozen=True, repr=False)
 class Gate(Brief):
-    """The result of `Audit.gate`. ``str()`` of it has a line for each bar.
+    """The result of `Audit.gate`, which is true if every bar is met. ``str()`` of it has a line for each, failed first.
 
     Attributes:
         checks: one for each bar that was asked for.
@@ -105,8 +105,11 @@ class Gate(Brief):
 
     def _brief(self) -> str:
         failed = [check for check in self.checks if not check.passed]
-        passed = f"{len(self.checks) - len(failed)} of {len(self.checks)} bars passed"
+        passed = f"{len(self.checks) - len(failed)} of {len(self.checks)} bars passed{GROUPS[self.checks[0].groups]}"
         return "; ".join([*(check._brief() for check in failed), passed])
+
+    def __bool__(self) -> bool:
+        return self.passed
 
     @property
     def passed(self) -> bool:
@@ -131,7 +134,7 @@ class Gate(Brief):
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
     def __str__(self) -> str:
-        return "\n".join(f"gate {check}" for check in self.checks)
+        return "\n".join(f"gate {check}" for check in sorted(self.checks, key=lambda check: check.passed))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dbpt.data import Vocabulary, entries_of, factor_entries
@@ -13,6 +14,8 @@ from dbpt.evaluation.subject import Subject
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
+from dbpt.report.text import label_command
+from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.fields import Command
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
@@ -61,7 +64,27 @@ def next_step(
         step = _train(subject, left_out, writes_guesses=subject.by == "file" and not is_known)
     if verdict.kind == "bias":
         step = replace(step, doubted=[factor.name for factor in factors if factor.verdict.kind == "untrusted"])
+    if by_guesses and guesses.provenance not in OWN_VALUES and subject.config.opens_images:
+        step = replace(step, label=_label(subject, step.commands))
     return step
+
+
+def _label(subject: Subject, commands: Sequence[str]) -> list[str]:
+    """Return what draws a sample to label: of the audited run, or of one with its guesses that ``commands`` may train.
+
+    Empty if ``commands`` do so, or if no training images make a run.
+    """
+    run, names = f"runs/{subject.dataset.name}", ("data", "attributes", "factors")
+    if subject.by == "run":
+        own = RUN_FOLDER.read_settings(Path(subject.title))
+        if all(getattr(own, name) == getattr(subject.config, name) for name in names):
+            label = label_command(Path(subject.title))
+            return [] if any(line.startswith("dbpt label") for line in commands) else [label]
+    if not subject.dataset.in_split("train").any():
+        return []
+    fit = Command("fit", subject.source, {"out": run, "head": "linear"} | _settings(subject, (), TRAINING_SETTINGS))
+    is_trained = any(line.startswith("dbpt fit") for line in commands)
+    return [*([] if is_trained else [str(fit)]), label_command(Path(run))]
 
 
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:

@@ -139,7 +139,7 @@ class Audit(Shown):
                 meets it.
 
         Returns:
-            The gate. ``assert gate.passed, gate`` is a test.
+            The gate, which is true if every bar is met. ``assert gate, str(gate)`` is a test.
 
         Raises:
             InputError: for bars that can't be meant, none at all, and a baseline that is damaged or has other images.
@@ -208,6 +208,8 @@ class Audit(Shown):
         )
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
+        if figures.group_kind == "pseudo" and figures.guesses.passed_checks:
+            notes.append("the checks of the guesses found no reason for doubt; look at the pictures all the same")
         if wrong := figures.suspicious.wrong_labels:
             where = "in --out " if self.folder is None else ""
             looks = "look" if wrong > 1 else "looks"

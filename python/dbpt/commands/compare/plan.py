@@ -321,7 +321,7 @@ def _reads(name: str, method: Method, head: str | None, config: FitConfig, vary:
 
 
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:
-    names = [name.strip() for name in (re.split(r"\s*,\s*|\s+", given.strip()) if isinstance(given, str) else given)]
+    names = [name.strip() for name in (re.split(r"[\s,]+", given.strip(", ")) if isinstance(given, str) else given)]
     if not names or not all(names):
         raise InputError(f"{flag}: found {given!r}; expected names, separated by spaces or commas on the command line")
     return names
