@@ -4,12 +4,11 @@ import json
 import re
 import shlex
 from collections import Counter
-from html import unescape
 from pathlib import Path
 
 import numpy as np
 from comparisons import cell, compare, contents
-from html_page import Page
+from html_page import Page, boxes
 from tiny import CLASSES, Tiny
 
 from dbpt.cli import main
@@ -19,8 +18,7 @@ from dbpt.errors import InputError
 
 def commands(page: str) -> list[list[str]]:
     """The commands in the boxes of a page."""
-    lines = "\n".join(re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)).splitlines()
-    return [shlex.split(unescape(line))[1:] for line in lines]
+    return [shlex.split(line)[1:] for line in "\n".join(boxes(page)).splitlines()]
 
 
 def matrices(page: str) -> dict[str, list[int]]:

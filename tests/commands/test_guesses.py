@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from comparisons import compare
+from html_page import boxes
 from runs import fit
 from tiny import Tiny
 
@@ -47,7 +48,7 @@ def test_the_pictures_are_there_before_training_and_their_page_is_named_once(
     assert len(images(page)) > 60
     assert "What CLIP took for meadow and for lake" in page
     assert "The guesses change with the sentences around the names" in page
-    *steps, label = re.search(r"<pre>(.*?)</pre>", page, re.DOTALL)[1].splitlines()
+    *steps, label = boxes(page)[0].splitlines()
     assert label == f"dbpt label {run} --out {run}-labels"
     assert [step.startswith(f"dbpt fit {tiny.table} --out {run} ") for step in steps] == [True] * (run != out)
 
@@ -56,7 +57,7 @@ def test_the_report_has_the_same_pictures_and_the_next_step(tiny_run):
     page, before = (tiny_run / "report.html").read_text(), (tiny_run / "guesses.html").read_text()
     assert images(page.split('<h2 id="guesses">')[1].split("</section>")[0]) == images(before)
     for text in (page, before):
-        assert f"<pre>dbpt label {tiny_run} --out {tiny_run}-labels</pre>" in text
+        assert f"dbpt label {tiny_run} --out {tiny_run}-labels" in boxes(text)
         assert "What CLIP took for “meadow”" in text
 
 

@@ -1,10 +1,10 @@
 """The report of a real run: it agrees with the run's other files, and its command repeats the run."""
 
-import html
 import re
 import shlex
 
 import numpy as np
+from html_page import boxes
 from runs import contents, fit, metrics_of
 from tiny import rows_of
 
@@ -67,7 +67,7 @@ def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(ti
 def test_the_command_in_the_report_repeats_the_run(tiny, tmp_path, command):
     attributes = ["meadow=meadow|the green", "lake=lake|the blue; or so"]
     one = fit(tiny, tmp_path / "one run", attributes=attributes, baselines=False, seed=3, eta=2.0)
-    made_by = html.unescape(re.search(r"makes the page:</p>\n<pre>(.*?)</pre>", (one / "report.html").read_text())[1])
+    (made_by,) = boxes((one / "report.html").read_text().partition("makes the page:</p>")[2])
     program, verb, *arguments = shlex.split(made_by)
     assert (program, verb) == ("dbpt", "fit")
     assert arguments[arguments.index("--out") + 1] == str(one)

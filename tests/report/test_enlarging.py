@@ -72,7 +72,7 @@ def test_a_picture_fills_the_window_until_it_is_closed(noise, tmp_path, which):
     assert large["image"] > 500 and large["bars"] <= 1  # "before" and "after" begin at the same place
     assert large["middle"] == "" and large["beside"] == "close"  # a click beside the picture closes
     assert large["name"] and not small["name"]
-    assert large["links"] == ["close ×", "", "original, where this page was made", "‹ previous", "next ›"]
+    assert large["links"] == ["next ›", "‹ previous", "close ×", "", "original, where this page was made"]
     assert again == small == closed and large_again == large
 
 

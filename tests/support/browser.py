@@ -42,6 +42,10 @@ function look(frame) {
     const lights = [over(parsed(style(element).color), [1, 1, 1, 1]), background(element, style)].map(luminance);
     if ((Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05) < 4.5) found.faint.push(name);
   }
+  const halved = [...page.querySelectorAll("pre span")].filter((option) => option.getClientRects().length > 1);
+  const cut = [...page.querySelectorAll(".scroll:has(tr:first-child > td:nth-child(3):last-child)")]
+    .filter((table) => table.querySelector(".matrix") && table.scrollWidth > table.clientWidth);
+  found.wide.push(...[...halved, ...cut].map((element) => element.textContent.trim()));
   return { ...found, scrolls: page.documentElement.scrollWidth };
 }
 onload = () => { document.title = JSON.stringify([...document.querySelectorAll("iframe")].map(look)); };

@@ -1,6 +1,7 @@
 """A page of HTML as the tests look at it."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -58,6 +59,11 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join("".join(self.text).split())
+
+
+def boxes(html: str) -> list[str]:
+    """The commands in each box of a page."""
+    return [unescape(re.sub("</?span>", "", box)) for box in re.findall(r"<pre>(.*?)</pre>", html, re.DOTALL)]
 
 
 def unwrapped(text: str) -> str:

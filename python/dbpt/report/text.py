@@ -9,7 +9,7 @@ from textwrap import wrap
 from unicodedata import east_asian_width
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dbpt.evaluation.accuracy import CodedSummary
 from dbpt.evaluation.association import ExplainedErrors
@@ -177,7 +177,12 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "in_words": in_words, "points": points, "count": count}
-    environment.filters |= {"sentence": sentence, "capitalize_first": capitalize_first, "breakable": _breakable}
+    environment.filters |= {
+        "sentence": sentence,
+        "capitalize_first": capitalize_first,
+        "breakable": _breakable,
+        "command": _command,
+    }
     environment.filters |= {"share": lambda fraction: f"{100 * fraction:.2f}%"}
     environment.filters |= {"data_url": _data_url, "as_name": lambda name: (name, "name")}
     environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
@@ -223,6 +228,11 @@ def capitalize_first(text: str) -> str:
 def _breakable(path: str) -> Markup:
     """Escape a path, and allow line breaks after its separators."""
     return Markup("<wbr>").join(piece for piece in re.split(r"(?<=[/\\_])", path) if piece)
+
+
+def _command(line: str) -> Markup:
+    """Escape a command, and keep each option on one line: a browser breaks lines after any hyphen."""
+    return Markup(re.sub(r"(?<!\S)--[\w-]+", r"<span>\g<0></span>", str(escape(line))))
 
 
 def _data_url(jpeg: bytes) -> str:
