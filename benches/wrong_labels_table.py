@@ -1,11 +1,11 @@
 """Find planted wrong labels: `label_quality` against cleanlab's list of the same length, with rare groups at stake.
 
-Each draw has up to 1,500 training images, some of whose labels are replaced by those of other classes. The predictions
-are of a linear probe of CLIP's features and of a logistic regression on 24 x 24 pixels, both out of fold on the wrong
-labels, and of zero-shot CLIP. Peer: cleanlab 2.9, ``find_label_issues`` for the length of the list and
-``get_label_quality_scores`` for its order. Other rows: the rank of that score within the group, the mean of both
-sources, and `label_quality` without attributes and with other powers of the group sizes. Draws 0 to 9 chose the power;
-the table has others. Run by hand, on the demos, with cleanlab installed
+Each draw has up to 1,500 training images, and some labels are replaced by those of other classes: none, a share of all,
+or 10 % in the first class or attribute. The predictions are of a linear probe of CLIP's features and of a logistic
+regression on 24 x 24 pixels, both out of fold on the wrong labels, and of zero-shot CLIP. Peer: cleanlab 2.9,
+``find_label_issues`` for the length of the list and ``get_label_quality_scores`` for its order. Other rows: the rank of
+that score within the group, the mean of both sources, and `label_quality` without attributes. Draws 0 to 102 shaped the
+method; the table has others. Run by hand, on the demos, with cleanlab installed
 
     python benches/wrong_labels_table.py DRAWS
 
@@ -23,7 +23,6 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from dbpt.evaluation import wrong_labels
 from dbpt.evaluation.predictions import probe_predictions
 from dbpt.evaluation.subject import Subject, subject_of
 from dbpt.evaluation.wrong_labels import label_quality
@@ -31,52 +30,64 @@ from dbpt.settings.config import read_config
 from dbpt.settings.sections import AUDIT_SETTINGS
 
 DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")
-MOST_ROWS, SIZE, FIRST_DRAW = 1500, 24, 100
-SHARES = (0.02, 0.05, 0.1)
-DEFAULT = wrong_labels.SIZE_REMOVED
-POWERS = (0.0, 0.5, DEFAULT, 0.8, 1.0)
+MOST_ROWS, SIZE, FIRST_DRAW = 1500, 24, 200
+KINDS = {"none": (0.0,), "all": (0.02, 0.05, 0.1), "class": (0.1,), "attribute": (0.1,)}
+"""The shares of wrong labels, of all images or of those of the first class or attribute."""
 
 
 def main(draws: int, configs: list[str]) -> None:
     """Print a table for each data set, and the sums over all of them."""
     tasks = {name: {"data": name} for name in DEMOS} | {Path(path).stem: read_config(Path(path)) for path in configs}
-    sums: dict[str, dict[str, list[np.ndarray]]] = {}
+    sums: dict[tuple[str, str], dict[str, list[np.ndarray]]] = {}
     for name, settings in tasks.items():
         given = {key: value for key, value in settings.items() if key in AUDIT_SETTINGS}
         subject = subject_of("zero-shot", settings["data"], given, "train", None)
         pixels = np.stack([small(subject.dataset.root / subject.dataset.paths[row]) for row in subject.audited])
         for kind in ("probe", "pixels", "zero-shot"):
-            rows: dict[str, list[np.ndarray]] = {}
-            for share in SHARES:
-                for draw in range(draws):
-                    for row, figures in drawn(subject, pixels, kind, share, draw).items():
-                        rows.setdefault(row, []).append(figures)
-                        sums.setdefault(kind, {}).setdefault(row, []).append(figures)
-            show(f"{name}, {kind}", rows)
-    for kind, rows in sums.items():
-        show(f"all data, {kind}", rows)
+            for where, shares in KINDS.items():
+                rows: dict[str, list[np.ndarray]] = {}
+                for share in shares:
+                    for draw in range(draws):
+                        for row, figures in drawn(subject, pixels, kind, where, share, draw).items():
+                            rows.setdefault(row, []).append(figures)
+                            sums.setdefault((kind, where), {}).setdefault(row, []).append(figures)
+                show(f"{name}, {kind}, wrong labels in {where}", rows)
+    for (kind, where), rows in sums.items():
+        show(f"all data, {kind}, wrong labels in {where}", rows)
 
 
 def show(title: str, rows: dict[str, list[np.ndarray]]) -> None:
     """Print the table of some draws."""
     print(f"\n{title} ({len(next(iter(rows.values())))} draws)\n")
-    print("| list | images | wrong labels found | false, rare | false, common |")
-    print("|---" * 5 + "|", flush=True)
+    print("| list | images | wrong labels found | false, rare | false, common | share expected, error of it |")
+    print("|---" * 6 + "|", flush=True)
     for row, figures in rows.items():
-        n, found, of, rare, common = np.sum(figures, axis=0)
-        print(f"| {row} | {n:.0f} | {found:.0f} of {of:.0f}: {100 * found / of:.1f} % | {rare:.0f} | {common:.0f} |")
+        n, found, of, rare, common, expected, _ = np.sum(figures, axis=0)
+        share = 100 * found / max(of, 1)
+        error = 100 * np.mean([abs(each[5] - each[2] / each[6]) for each in figures])
+        expected *= 100 / len(figures)
+        print(
+            f"| {row} | {n:.0f} | {found:.0f} of {of:.0f}: {share:.1f} % | {rare:.0f} | {common:.0f} "
+            f"| {expected:.2f} %, {error:.2f} |"
+        )
 
 
-def drawn(subject: Subject, pixels: np.ndarray, kind: str, share: float, draw: int) -> dict[str, np.ndarray]:
-    """Return for each list its length, the wrong labels in it and in all, correct ones of rare groups and of others."""
+def drawn(
+    subject: Subject, pixels: np.ndarray, kind: str, where: str, share: float, draw: int
+) -> dict[str, np.ndarray]:
+    """Return for each list its length, the wrong labels in it and in all, correct ones of rare groups and of others.
+
+    Then the expected share of wrong labels, and the number of all images.
+    """
     dataset, random = subject.dataset, np.random.default_rng([FIRST_DRAW + draw, round(1000 * share)])
     part = np.sort(random.permutation(len(subject.audited))[:MOST_ROWS])
     rows = subject.audited[part]
     true, num_classes = dataset.labels[rows], dataset.num_classes
-    is_wrong = random.random(len(rows)) < share
+    attributes = dataset.attributes[rows]
+    concerned = {"class": true == 0, "attribute": attributes == 0}.get(where, True)
+    is_wrong = (random.random(len(rows)) < share) & concerned
     labels = np.where(is_wrong, (true + random.integers(1, num_classes, len(rows))) % num_classes, true)
     guesses = subject.embedded.guess(subject.config, None).pseudo_attributes[rows]
-    attributes = dataset.attributes[rows]
     counts = np.zeros((num_classes, attributes.max() + 1))
     np.add.at(counts, (true, attributes), 1)
     is_rare = 2 * counts[true, attributes] < counts.max(axis=1)[true]
@@ -97,18 +108,15 @@ def drawn(subject: Subject, pixels: np.ndarray, kind: str, share: float, draw: i
     scores = {"cleanlab": own, "its rank within the group": within(own, labels * 1000 + guesses)}
     scores["mean of both sources"] = np.mean(sources, axis=0)[np.arange(len(rows)), labels]
     scores["label_quality without attributes"] = label_quality(labels, np.zeros_like(labels), *sources).quality
-    for power in POWERS:
-        wrong_labels.SIZE_REMOVED = power
-        found = label_quality(labels, guesses, *sources)
-        scores[f"label_quality, power {power}"] = found.quality
-        if power == DEFAULT:
-            called = found.likeliest != labels
+    found = label_quality(labels, guesses, *sources)
+    scores["label_quality"] = found.quality
     lists = {name: np.argsort(score, kind="stable")[:length] for name, score in scores.items()}
-    lists["looks_like: wrong label"] = np.flatnonzero(called)
+    lists["looks_like: wrong label"] = np.flatnonzero(found.likeliest != labels)
     return {
         name: np.array(
             [len(listed), is_wrong[listed].sum(), is_wrong.sum()]
             + [(~is_wrong & part)[listed].sum() for part in (is_rare, ~is_rare)]
+            + [found.share_wrong, len(rows)]
         )
         for name, listed in lists.items()
     }

@@ -5,6 +5,7 @@ Classes are registered both ways. What must not be imported or even listed for d
 
 import re
 import sys
+from contextlib import nullcontext
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 
@@ -132,6 +133,39 @@ def test_a_process_that_does_not_find_a_class_says_so(tiny, tmp_path, registries
     line = str(error.value)
     assert line.startswith("--jobs: another process cannot begin: --objective: 'of-a-notebook' is none of dbpt, ")
     assert line.endswith("register names at the top of a script or module, or leave jobs out")
+
+
+READS = """
+GAMMA, COSTS = 2, {"a": [1.0]}
+def power(losses): return [loss ** GAMMA for loss in losses]
+class Mine(type("Base", (Erm,), {"power": 1})):
+    scale = 1
+    def loss(self, per_sample_loss, *rows): return power([per_sample_loss.mean()])[0] * COSTS["a"][0]
+"""
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (".mean()", ".sum()"), ("scale = 1", "scale = 3"), ('"power": 1', '"power": 3'), ("** GAMMA", "* GAMMA"),
+    ("COSTS = 2", "COSTS = 3"), ("[1.0]", "[0.5]"),
+])  # fmt: skip
+def test_other_code_of_a_class_does_not_continue_its_trainings(tiny, tmp_path, registries, old, new):
+    def register(code):
+        exec(code, names := {"__name__": __name__, "Erm": Erm})
+        dbpt.register_objective("mine")(names["Mine"])
+        return OBJECTIVES.code_of("mine")
+
+    first, changed = register(READS), READS.replace(old, new)
+    assert register(READS.replace("class", "\n# a comment\nclass")) == first != register(changed)
+    if old != "COSTS = 2":
+        return
+    settings = tiny.settings | {"n_ctx": None, "epochs": 2, "lr": 0.01}
+    runs = {"compare": {"methods": "mine", "heads": "linear"}, "fit": {"objective": "mine", "head": "linear"}}
+    for verb, choices in runs.items():
+        for code, error in ((READS, None), (READS, None), (changed, "mine.*: made with .* other code of")):
+            register(code)
+            data = {} if (tmp_path / verb).exists() else {"data": tiny.table, **choices, **settings}
+            with pytest.raises(InputError, match=error) if error else nullcontext():
+                getattr(dbpt, verb)(out=tmp_path / verb, resume=True, **data)
 
 
 CODE = (

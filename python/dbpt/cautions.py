@@ -131,8 +131,8 @@ SENTENCES = {
     "unknown attributes": "{n:image} of unknown attribute, counted in the average only",
     "test is harder": "worst-group accuracy is {val:.1f} % on the validation images, but {test:.1f} % on the test "
     "images: the splits differ in something that the groups don't show, and model selection can't help there",
-    "errors are wrong labels": "{n} of {of:error} in {group} look like wrong labels: check suspicious.csv before you "
-    "trust its accuracy",
+    "errors are wrong labels": "{n} of {of:error} in {group} look like wrong labels: look at them (suspicious.csv), "
+    "correct those that are wrong in the table, and audit again",
     "small worst group": "worst group {group}: only {n:image}, one image moves it by {points:.1f} points",
 }
 """The sentence of each kind. A number may name what it counts, as in ``{n:image}``; see `_Words`."""

@@ -1,16 +1,23 @@
 """Classes by name: dbpt's own, those that a module registers, and the entry points of installed packages."""
 
+import hashlib
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from traceback import walk_tb
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from dbpt.errors import InputError, foreign_errors, nearest
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LIBRARIES = {"dbpt", "torch", "numpy", *sys.stdlib_module_names}
+INNER = ("__func__", "__wrapped__", "fget", "func", "args", "keywords", "cell_contents")
+"""What decorators, partial functions and closures hold."""
 
 
 class Registered:
@@ -22,6 +29,8 @@ class Registered:
     """Its name in tables and reports; the registry sets it to `name` if the class has none of its own."""
 
 
+UNREAD = {"name", "title", *vars(Registered)}
+"""Parts of a class that determine no result."""
 T = TypeVar("T", bound=Registered)
 C = TypeVar("C", bound=type[Registered])
 
@@ -88,6 +97,14 @@ class Registry(Mapping[str, type[T]]):
     def loaded(self) -> dict[str, type[T]]:
         """dbpt's own classes and those in `added`; no entry point is imported."""
         return {name: self[name] for name in self._own} | self.added
+
+    def code_of(self, name: str) -> str:
+        """Return a digest of the code of a class as it is now, also of what it reads; "" for dbpt's own.
+
+        It is that of the code that runs, without comments, and of the numbers and texts in its class and modules.
+        """
+        parts = [] if name in self._own else _code_of(self[name], self[name].__module__.partition(".")[0], {})
+        return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
 
     def check(self, flag: str, name: str) -> None:
         """Refuse an unknown ``name``, and an entry point that cannot be used; dbpt's own classes are not imported."""
@@ -164,6 +181,45 @@ class Registry(Mapping[str, type[T]]):
         if (other := self._classes.get(name)) is not None and _qualified(other) != _qualified(kind):
             return f"{_qualified(other)} has this name already; choose another"
         return None
+
+
+def line_of_users(error: BaseException) -> str:
+    """Return the file and line of the user's code that led to ``error``; of any code if it is none of the user's."""
+    frames = [*walk_tb(error.__traceback__)]
+    of_users = [each for each in frames if each[0].f_globals["__name__"].partition(".")[0] not in LIBRARIES]
+    frame, line = (of_users or frames)[-1]
+    return f"{frame.f_code.co_filename}, line {line}"
+
+
+def _code_of(value: Any, own: str, seen: dict[int, object]) -> list[Any]:
+    """Return what determines the results of a class, function or value; packages but ``own`` are only named."""
+    if hasattr(type(value), "tolist"):
+        value = value.tolist()
+    if isinstance(value, str | bytes | int | float | complex | None):
+        return [value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))  # their own order differs from process to process
+    if id(value) in seen:
+        return []
+    seen[id(value)] = value  # kept, so that no other object gets its number
+    root = str((value if isinstance(value, type | FunctionType) else type(value)).__module__).partition(".")[0]
+    if isinstance(value, tuple | list | dict):
+        parts = [*value, *value.values()] if isinstance(value, dict) else [*value]
+    elif isinstance(value, CodeType):
+        parts = [value.co_code, value.co_names, *value.co_consts]
+    elif root != own and (root in LIBRARIES or "-packages" in str(getattr(sys.modules.get(root), "__file__", ""))):
+        held = [name for name in INNER if hasattr(type(value), name) or name in getattr(value, "__dict__", ())]
+        parts = [root, getattr(value, "__qualname__", ""), *(getattr(value, name) for name in held)]
+    elif isinstance(value, type):
+        parts = [*value.__mro__[1:], {name: part for name, part in vars(value).items() if name not in UNREAD}]
+    elif isinstance(value, FunctionType):
+        names, read = _code_of(value.__code__, own, {}), value.__globals__
+        spaces = [read, *(vars(read[name]) for name in names if isinstance(read.get(name), ModuleType))]
+        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, value.__closure__]
+        parts += [space[name] for space in spaces for name in names if name in space]
+    else:
+        parts = [type(value), getattr(value, "__dict__", None)]
+    return [each for part in parts for each in _code_of(part, own, seen)]
 
 
 def import_plugins() -> None:

@@ -1,6 +1,8 @@
 """A comparison with trainings that fail, and with a folder that holds other settings, images or files."""
 
 import json
+import math
+import re
 from unittest.mock import Mock
 
 import pytest
@@ -10,6 +12,7 @@ from tiny import CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.commands.compare import cells
+from dbpt.objectives import Objective
 
 
 def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
@@ -51,6 +54,34 @@ def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, long
     assert "linear, seed 1: The loss is nan | 100 % bad.</li>" in (tmp_path / "c" / "compare.html").read_text()
     compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
     assert contents(tmp_path / "c") == long_comparison
+
+
+WRONG = (  # a method of an objective of one's own, what it does, and what is said of it
+    ("loss", lambda self, losses, *rows: losses, r"loss returned a tensor of shape \(\d+,\); expected a scalar"),
+    ("loss", lambda self, losses, *rows: losses.mean().item(), "loss returned 0.* expected a scalar tensor"),
+    ("loss", lambda self, losses, *rows: losses.mean().detach(), r"of shape \(\) without gradient; expected"),
+    ("loss", lambda self, losses, *rows: losses.mean() * math.nan, "is NaN in the first step, .* correct its code"),
+    ("loss", lambda self: None, "TypeError: <lambda>.. takes 1 positional argument"),
+    ("row_weights", lambda self, groups, *rows: groups[:3], r"row_weights returned .* \(3,\); expected .* \(\d\d"),
+    ("sample_losses", lambda self, logits, *rows: logits.mean(), r"sample_losses returned .* \(\); expected"),
+    ("end_epoch", lambda self: 1 / 0, rf"ZeroDivisionError: division by zero \({re.escape(__file__)}, line \d\d\)"),
+    ("end_epoch", Mock(side_effect=KeyboardInterrupt), "^$"),
+)
+
+
+def test_an_objective_of_one_s_own_fails_alone(tiny, tmp_path, registries):
+    for number, (method, code, _) in enumerate(WRONG):
+        dbpt.register_objective(f"wrong-{number}")(type("Mine", (Objective,), {method: code}))
+    found = compare(tiny, tmp_path / "c", methods=["erm", *(f"wrong-{n}" for n in range(len(WRONG) - 1))], seeds=1)
+    assert [row.method for row in found.rows if row.average_accuracy is not None] == ["erm"]
+    for number, each in enumerate(found.failed):
+        assert re.match(f"objective 'wrong-{number}': .*{WRONG[number][2]}", each.reason), each.reason
+    own = tiny.settings | {"head": "linear", "prompts": "class", "epochs": 1, "baselines": False, "n_ctx": None}
+    for number, error in ((-2, InputError), (-1, KeyboardInterrupt)):
+        with pytest.raises(error, match=WRONG[number][2]):
+            dbpt.fit(tiny.table, out=tmp_path / "run", objective=f"wrong-{len(WRONG) + number}", overwrite=True, **own)
+    with pytest.raises(KeyboardInterrupt):
+        compare(tiny, tmp_path / "other", methods=[f"wrong-{len(WRONG) - 1}", "erm"], seeds=1)
 
 
 def test_a_comparison_grows_by_methods_heads_and_seeds(tiny, tmp_path, long_comparison):

@@ -49,17 +49,51 @@ def test_attributes_halve_the_false_alarms_in_rare_groups(num_classes, share, re
 @pytest.mark.parametrize(("rare", "share"), [(0, 0.1), (0.01, 0.05), (0.02, 0.1)])
 def test_wrong_labels_are_called_wrong_though_they_are_most_of_the_rare_groups(rare, share):
     labels, attributes, is_wrong, _, sources = simulated(2, share, rare=rare, seed=0, n=4000, noise=1, reliance=(2,))
-    called = label_quality(labels, attributes, *sources).likeliest != labels
-    assert called[is_wrong].mean() > 0.9 and is_wrong[called].mean() > 0.9
+    found = label_quality(labels, attributes, *sources)
+    called = found.likeliest != labels
+    assert called[is_wrong].mean() > 0.8 and is_wrong[called].mean() > 0.95
+    assert abs(found.share_wrong - is_wrong.mean()) < 0.01
 
 
-@pytest.mark.parametrize("n", [6, 20, 50, 200])
-def test_noise_calls_no_label_wrong(n):
+@pytest.mark.parametrize("n", [6, 20, 50, 200, 1000])
+def test_noise_calls_hardly_a_label_wrong(n):
+    called = 0
     for seed in range(20):
         random = np.random.default_rng(seed)
         labels, attributes = random.integers(0, 2, (2, n))
         found = label_quality(labels, attributes, random.dirichlet([1, 1], n), random.dirichlet([1, 1], n))
-        assert not found.is_judged and (found.likeliest == labels).all()
+        called += (found.likeliest != labels).sum()
+    assert called < 0.03 * 20 * n
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("noise", [1.3, 2.5])
+def test_right_labels_of_hard_images_are_hardly_ever_called_wrong(num_classes, noise):
+    """Of the labels that the probabilities contradict there are many: cleanlab's list would have them."""
+    called = contradicted = shares = 0
+    for seed in range(10):
+        labels, attributes, _, _, sources = simulated(num_classes, 0, rare=0.05, seed=seed, noise=noise)
+        found = label_quality(labels, attributes, *sources)
+        called += (found.likeliest != labels).sum()
+        contradicted += (np.mean(sources, axis=0).argmax(axis=1) != labels).sum()
+        shares += found.share_wrong / 10
+    assert called < 0.03 * contradicted and shares < 0.005
+
+
+@pytest.mark.parametrize("which", ["one class", "one attribute"])
+def test_the_share_of_wrong_labels_may_differ_from_group_to_group(which):
+    found = share = precise = 0
+    for seed in range(10):
+        true, attributes, _, _, sources = simulated(2, 0, rare=0.1, seed=seed, noise=1, n=4000)
+        concerned = (true if which == "one class" else attributes) == 0
+        is_wrong = concerned & (np.random.default_rng(seed).random(len(true)) < 0.1)
+        labels = np.where(is_wrong, 1 - true, true)
+        quality = label_quality(labels, attributes, *sources)
+        wrong = quality.likeliest != labels
+        found += wrong[is_wrong].mean() / 10
+        precise += is_wrong[wrong].mean() / 10
+        share += (quality.share_wrong - is_wrong.mean()) / 10
+    assert found > 0.7 and precise > 0.85 and abs(share) < 0.01
 
 
 def test_a_score_within_the_group_alone_hides_what_this_one_finds():
@@ -78,7 +112,7 @@ def test_most_labels_that_are_called_wrong_are_wrong_and_the_class_is_the_true_o
     labels, attributes, is_wrong, _, sources = simulated(num_classes, 0.1, rare=0.1, seed=1)
     found = label_quality(labels, attributes, *sources)
     called = found.likeliest != labels
-    assert is_wrong[called].mean() > 0.6 and called[is_wrong].mean() > 0.7
+    assert is_wrong[called].mean() > 0.9 and called[is_wrong].mean() > 0.6
     likely = np.mean(sources, axis=0)
     assert (found.likeliest[called] == likely[called].argmax(axis=1)).mean() > 0.95
 
@@ -86,8 +120,7 @@ def test_most_labels_that_are_called_wrong_are_wrong_and_the_class_is_the_true_o
 def test_sources_that_know_nothing_call_no_label_wrong():
     labels, attributes, _, _, (source, _) = simulated(2, 0.05, rare=0.05, seed=2)
     shuffled = np.random.default_rng(0).permutation(source)
-    found = label_quality(labels, attributes, shuffled)
-    assert not found.is_judged and (found.likeliest == labels).all()
+    assert (label_quality(labels, attributes, shuffled).likeliest == labels).all()
 
 
 def test_a_source_that_knows_nothing_hardly_changes_the_result():
@@ -103,7 +136,7 @@ def test_a_fit_to_some_images_of_each_group_is_near_that_to_all(monkeypatch):
     quality = label_quality(labels, attributes, *sources).quality
     monkeypatch.setattr(wrong_labels, "MOST_FITTED", 10**9)
     monkeypatch.setattr(wrong_labels, "BLOCK_NUMBERS", 999)
-    assert np.abs(quality - label_quality(labels, attributes, *sources).quality).max() < 0.05
+    assert np.abs(quality - label_quality(labels, attributes, *sources).quality).mean() < 0.005
 
 
 def test_many_classes_and_images_need_little_memory(monkeypatch):
@@ -126,7 +159,7 @@ def test_few_images_unknown_attributes_and_a_single_class(labels, attributes):
     probabilities = np.full((len(labels), 2), 0.5)
     found = label_quality(labels, attributes, probabilities)
     assert ((found.quality >= 0) & (found.quality <= 1)).all() and found.quality.shape == (len(labels),)
-    assert found.likeliest.tolist() == labels and not found.is_judged
+    assert found.likeliest.tolist() == labels
 
 
 def test_tensors_and_exact_zeros_are_fine():

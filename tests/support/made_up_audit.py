@@ -53,7 +53,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     )
     values["backbone"] = BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512, image_precision="bf16")
     values["verdict"] = Verdict(kind="bias", sentence="the classifier fails for cats at night", group=1)
-    values["suspicious"] = Suspicious(is_judged=True, wrong_labels=0, rare_cases=0, hard_cases=0)
+    values["suspicious"] = Suspicious(share_wrong=0.0, wrong_labels=0, rare_cases=0, hard_cases=0)
     values["next_step"] = NextStep(
         "train", "Train another:", [f"dbpt fit {OPTIONS} runs/pets"], label=["dbpt label runs/pets"]
     )

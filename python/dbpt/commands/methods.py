@@ -119,19 +119,22 @@ def trained_result(
     config = replace(study.config, model_selection=study.config.selection_of(objective))
     study = replace(study, config=config)
     quiet = quiet or not ranks.is_first
-    head = ranks.together(lambda: build_head(study, prompts))
-    rows = training_rows(study, OBJECTIVES[objective])
-    built = build_objective(study, objective, rows[0], prompts)
-    if built.refits:
-        trained, how = ranks.from_first(lambda: _refitted(study, built, head, rows[0]))
-        head.load_state_dict(trained.head_state)
-        ranks.from_first(lambda: watch.epoch(row_name, trained.history[0]))
-    else:
-        trained = _trained(study, head, built, prompts, rows, checkpoint_path, watch, row_name, ranks)
-        by_class = study.grouping(config.selecting_groups or "pseudo").provenance == "none"
-        selection = selection_text(config.model_selection, by_class=by_class)
-        how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
-    classifier = _finished(head, rows[0].features[:16], built.training, prompts)
+    chosen = ((OBJECTIVES, objective), (HEADS, config.head))
+    of_users = [f"{registry.setting} {name!r}" for registry, name in chosen if name not in registry.own]
+    with own_errors(lambda error: error is not watch.error, " or ".join(of_users)):
+        head = ranks.together(lambda: build_head(study, prompts))
+        rows = training_rows(study, OBJECTIVES[objective])
+        built = build_objective(study, objective, rows[0], prompts)
+        if built.refits:
+            trained, how = ranks.from_first(lambda: _refitted(study, built, head, rows[0]))
+            head.load_state_dict(trained.head_state)
+            ranks.from_first(lambda: watch.epoch(row_name, trained.history[0]))
+        else:
+            trained = _trained(study, head, built, prompts, rows, checkpoint_path, watch, row_name, ranks)
+            by_class = study.grouping(config.selecting_groups or "pseudo").provenance == "none"
+            selection = selection_text(config.model_selection, by_class=by_class)
+            how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
+        classifier = _finished(head, rows[0].features[:16], built.training, prompts)
     seconds = time.perf_counter() - started
     group_names = study.grouping(config.group_source).names
     asked_lr, selection = config.peak_lr, config.model_selection
@@ -261,7 +264,6 @@ def _trained(
         progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(study)),
         _live(study) as live,
-        own_errors(lambda error: error is not watch.error),
     ):
         return train(
             head,
@@ -385,8 +387,9 @@ def rows_for(study: Study, use: Use, split: str) -> Rows:
 
 
 def _fingerprint(study: Study, objective: str, prompts: str, head: Head) -> str:
-    """Return everything that determines a training besides its rows: settings, encoder, initial head."""
+    """Return everything that determines a training besides its rows: settings, encoder, initial head, code of users."""
     config, backbone = study.config, study.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
-    return repr((objective, prompts, settings, head.identity(), *described))
+    code = filter(None, (OBJECTIVES.code_of(objective), HEADS.code_of(head.name)))
+    return repr((objective, prompts, settings, head.identity(), *described, *code))

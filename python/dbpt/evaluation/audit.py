@@ -201,10 +201,10 @@ LOOKS_LIKE = ("wrong label", "rare case", "hard case")
 class Suspicious:
     """The number of audited images that look like each of `LOOKS_LIKE`; the others are predicted correctly.
 
-    All are 0 unless the labels were judged.
+    ``share_wrong`` is the expected share of wrong labels among all, which no image need look like.
     """
 
-    is_judged: bool
+    share_wrong: Share
     wrong_labels: Count
     rare_cases: Count
     hard_cases: Count

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.arguments import in_one_line
 from dbpt.errors import InputError
 from dbpt.groups import group_counts, raked_weights
 from dbpt.registry import Registered
@@ -111,6 +112,21 @@ def group_cross_entropy(
     of_class = class_logits(log_p, num_classes).gather(1, labels[:, None])
     of_group = log_p.gather(1, groups.clamp(min=0)[:, None])
     return -of_class.where(groups[:, None] < 0, of_group).squeeze(1)
+
+
+def checked(
+    objective: Objective, method: str, answer: Any, like: torch.Tensor, shape: tuple[int, ...] = ()
+) -> torch.Tensor:
+    """Return the ``answer`` of a method: a tensor of this shape, with a gradient if ``like`` has one."""
+    is_tensor = hasattr(answer, "requires_grad")
+    found = f"a tensor of shape {tuple(answer.shape)}" if is_tensor else in_one_line(answer)
+    if is_tensor and tuple(answer.shape) == shape:
+        if answer.requires_grad or not like.requires_grad:
+            return answer  # type: ignore[no-any-return]
+        found += " without gradient"
+    expected = f"a tensor of shape {shape}" if shape else "a scalar tensor, such as a mean"
+    gradient = ", with the gradient of its arguments" if like.requires_grad else ""
+    raise InputError(f"objective {objective.name!r}: {method} returned {found}; expected {expected}{gradient}")
 
 
 class Objective(Registered):
@@ -229,8 +245,9 @@ class Objective(Registered):
         Returns:
             A scalar; a mean over the batch, never divided by the sum of weights.
         """
-        weights = self.row_weights(groups, labels, rows)
-        return per_sample_loss.mean() if weights is None else (weights * per_sample_loss).mean()
+        if (weights := self.row_weights(groups, labels, rows)) is None:
+            return per_sample_loss.mean()
+        return (checked(self, "row_weights", weights, rows, tuple(rows.shape)) * per_sample_loss).mean()
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the losses of a batch.

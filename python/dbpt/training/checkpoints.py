@@ -90,7 +90,8 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
         return None
     tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=HINT)
     if metadata.get("fingerprint") != fingerprint:
-        raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {HINT}")
+        what = "other settings or data than this run's, or with other code of a registered class"
+        raise InputError(f"{path}: made with {what}; use the same ones, delete the file, or {HINT}")
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
     return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, HINT))
 

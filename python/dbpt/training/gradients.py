@@ -8,6 +8,7 @@ import torch
 from dbpt.data.stored_features import BLOCK_ROWS
 from dbpt.heads import Head
 from dbpt.objectives import Objective
+from dbpt.objectives.base import checked
 from dbpt.training.ranks import Ranks
 
 LARGE_BATCH = 8_192
@@ -78,7 +79,7 @@ class Gradients:
             if slopes is not None:
                 part = own @ slopes[block]
             elif batch.is_large:
-                part = objective.loss(own, batch.groups[block], batch.labels[block], batch.rows[block])
+                part = self._loss_of(own, batch.groups[block], batch.labels[block], batch.rows[block])
                 part = part * (len(own) / len(batch))
                 own_losses.append(own.detach())
             else:
@@ -134,7 +135,7 @@ class Gradients:
         for block, features in zip(batch.blocks(self.ranks.part(len(batch))), read(), strict=True):
             logits = self.head.logits_with(features, *leaves) if isinstance(self.head, Head) else self.head(features)
             own = self.objective.sample_losses(logits, batch.labels[block], batch.groups[block])
-            yield block, features, logits, own
+            yield block, features, logits, checked(self.objective, "sample_losses", own, logits, (len(logits),))
 
     def _gathered(self, own: list[torch.Tensor], batch: Batch) -> torch.Tensor:
         """Return the losses (B,) of all ranks, the same bits on each, so that their group weights stay the same."""
@@ -142,4 +143,7 @@ class Gradients:
 
     def _loss(self, losses: torch.Tensor, batch: Batch) -> torch.Tensor:
         self.observe(losses.detach(), batch)
-        return self.objective.loss(losses, batch.groups, batch.labels, batch.rows)
+        return self._loss_of(losses, batch.groups, batch.labels, batch.rows)
+
+    def _loss_of(self, losses: torch.Tensor, *of_rows: torch.Tensor) -> torch.Tensor:
+        return checked(self.objective, "loss", self.objective.loss(losses, *of_rows), losses)

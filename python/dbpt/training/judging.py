@@ -16,7 +16,7 @@ from dbpt.data.stored_features import BLOCK_ROWS, Features
 from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
-from dbpt.objectives import Objective
+from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.objectives.base import EXCLUDED, class_logits
 from dbpt.settings.sections import PROBABILITY_SELECTIONS
 from dbpt.storage.typed_json import Count, Share
@@ -198,11 +198,14 @@ class DivergenceCheck:
     lower_lr: float
     resumable: bool
 
-    def check_step(self, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
-        """Refuse losses (B,) and gradients of ``parameters`` that are too large or not finite."""
+    def check_step(self, number: int, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
+        """Refuse losses (B,) and gradients of ``parameters`` in a step (from 0) that are too large or not finite."""
         gradient_norm = _norm(parameter.grad for parameter in parameters if parameter.grad is not None)
         both = torch.stack([per_sample_loss.detach().max(), gradient_norm])
         loss, gradient = both.tolist()  # one synchronisation with the device
+        if (self.epoch, number) == (1, 0) and math.isnan(loss + gradient) and self.objective not in OBJECTIVES.own:
+            what = "its loss or the gradient of it is NaN in the first step, which no learning rate changes"
+            raise InputError(f"objective {self.objective!r}: {what}: correct its code")
         self.check_loss(loss)
         self._check_norm("gradient", gradient)
 

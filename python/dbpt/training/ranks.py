@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from dbpt.environment import launched
-from dbpt.errors import InputError, out_of_memory
+from dbpt.errors import InputError, foreign_error, out_of_memory
+from dbpt.registry import line_of_users
 from dbpt.storage.row_files import UnreadableRows
 
 if TYPE_CHECKING:
@@ -86,19 +87,24 @@ class OwnError(OneRankError):
 
 
 @contextmanager
-def own_errors(is_ours: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
+def own_errors(is_ours: Callable[[BaseException], bool] = lambda error: True, of_users: str = "") -> Iterator[None]:
     """Turn a full memory or a lost file during training into an error of this rank that says how it goes on.
 
-    An error that isn't ours, because a callback raised it, passes.
+    So is any exception of a training ``of_users``, whose registered classes this names. An error that isn't ours,
+    because a callback raised it, passes.
     """
     try:
         yield
     except UnreadableRows as error:
         raise OwnError(f"{error.problem}; put the file back, and --resume") from None
-    except (MemoryError, RuntimeError) as error:
-        if (line := out_of_memory(error)) is None or not is_ours(error):
+    except Exception as error:
+        if not is_ours(error) or isinstance(error, InputError):
             raise
-        raise OwnError(f"{line}; --resume continues from the last checkpoint") from None
+        if line := out_of_memory(error):
+            raise OwnError(f"{line}; --resume continues from the last checkpoint") from None
+        if of_users:
+            raise OwnError(f"{of_users}: {foreign_error(error)} ({line_of_users(error)})") from error
+        raise
 
 
 @contextmanager

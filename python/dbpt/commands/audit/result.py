@@ -212,7 +212,8 @@ class Audit(Shown):
             notes.append("the checks of the guesses found no reason for doubt; look at the pictures all the same")
         if wrong := figures.suspicious.wrong_labels:
             where = "in --out " if self.folder is None else ""
-            notes.append(f"{text.count_of(wrong, 'label')} may be wrong; suspicious.csv {where}ranks them")
+            looks = "look" if wrong > 1 else "looks"
+            notes.append(f"{text.count_of(wrong, 'label')} {looks} wrong; suspicious.csv {where}ranks them")
         if data.search:
             notes.append(f"--attributes auto: {data.search.sentence}")
         lines = [*text.wrapped(heading), ""]
@@ -356,7 +357,7 @@ def render_audit(
         parts += [section("numbers", meanings.title, shown=[False], **values), taken_for, folded, pictures]
     else:
         parts += [groups, meanings, taken_for, pictures]
-    if figures.suspicious.wrong_labels or figures.suspicious.rare_cases or not figures.suspicious.is_judged:
+    if figures.suspicious.wrong_labels or figures.suspicious.rare_cases:
         parts.append(section("suspicious", "Wrong label or rare case?", counts=figures.suspicious, strips=suspicious))
     names = [f"{factor.name}: {value}" for factor in factors for value in factor.values] or data.attributes
     clusters = [(sheet.class_name, sheet.attribute, sheet.share or 0.0) for sheet in sheets or []]

@@ -14,13 +14,12 @@ from dbpt.data.writing import Column
 from dbpt.evaluation.audit import LOOKS_LIKE, Suspicious
 from dbpt.evaluation.subject import Subject
 from dbpt.evaluation.wrong_labels import label_quality
-from dbpt.guesses.doubts import class_word_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.pictures import Strip
 from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.pretrained import zero_shot_classifier
 
-SHOWN, MOST_BYTES = 24, 10_000
+SHOWN, MOST_BYTES = 100, 5_000
 """Pictures of a kind on the page, and the bytes of each."""
 SHOWN_COLUMNS = ("label", "likeliest_class", "prediction", "attribute")
 
@@ -34,9 +33,7 @@ def suspicious_images(
 
     They are the images whose label looks wrong by `label_quality`, from the probabilities of the classifier and of
     zero-shot CLIP, and the others that the classifier errs on: rare cases, if their group has less than half as many
-    images as the largest group of the class, else hard cases. If the probabilities hardly predict the labels, or CLIP
-    doesn't know the words of the classes and the classifier alone may follow the attribute, labels are not judged, and
-    errors look like nothing.
+    images as the largest group of the class, else hard cases.
 
     Args:
         subject: the audited images and their predictions; without probabilities, the predicted class counts.
@@ -53,9 +50,6 @@ def suspicious_images(
         weights = clip.zero_shot_weights(images.backbone, *dataset.words.class_texts())
         classifier = zero_shot_classifier(images.backbone, weights)
         zero_shot = classifier.probabilities(images.features.take(rows))
-    # Without attributes: among images with the same one, wrong labels alone can make CLIP look ignorant.
-    logits = np.log(np.maximum(zero_shot, np.finfo(np.float32).tiny)).astype(np.float32)
-    doubts = class_word_doubts(logits, labels, np.zeros_like(labels), dataset.class_names)
     sources: list[NDArray[Any]] = [zero_shot]
     if subject.by != "zero-shot":
         sources.append(np.eye(dataset.num_classes, dtype=bool)[predictions] if probabilities is None else probabilities)
@@ -65,8 +59,6 @@ def suspicious_images(
     is_rare = (groups >= 0) & (2 * counts[groups] < largest[labels]) & compares_attributes
     is_wrong, is_error = found.likeliest != labels, predictions != labels
     kinds = np.where(is_wrong, 0, np.where(is_rare, 1, 2))
-    if not (is_judged := found.is_judged and all(doubt.kind != "class words" for doubt in doubts)):
-        is_wrong, kinds = np.zeros_like(is_wrong), np.full_like(kinds, -1)
     listed = np.flatnonzero(is_wrong | is_error)
     listed = listed[np.argsort(found.quality[listed], kind="stable")]
     names, taken = dataset.class_names, rows[listed]
@@ -74,7 +66,7 @@ def suspicious_images(
         "path": dataset.paths_of(taken),
         "label": Texts.coded(names, labels[listed]),
         "looks_like": Texts.coded(LOOKS_LIKE, kinds[listed]),
-        "likeliest_class": Texts.coded(names, np.where(is_wrong, found.likeliest, labels)[listed]),
+        "likeliest_class": Texts.coded(names, found.likeliest[listed]),
         "prediction": Texts.coded(names, predictions[listed]),
         "attribute": grouping.names_of_rows(taken),
         "label_quality": found.quality[listed].round(4),
@@ -83,7 +75,8 @@ def suspicious_images(
         columns["self_confidence"] = probabilities[listed, labels[listed]].round(4)
     wrong, rare, hard = (int((kinds[listed] == kind).sum()) for kind in range(3))
     wrong_errors = np.bincount(groups[(groups >= 0) & is_wrong & is_error], minlength=grouping.num_groups)
-    return columns, Suspicious(is_judged=is_judged, wrong_labels=wrong, rare_cases=rare, hard_cases=hard), wrong_errors
+    looks = Suspicious(share_wrong=found.share_wrong, wrong_labels=wrong, rare_cases=rare, hard_cases=hard)
+    return columns, looks, wrong_errors
 
 
 def suspicious_strips(columns: Mapping[str, Column], root: Path, page: Path) -> list[Strip]:

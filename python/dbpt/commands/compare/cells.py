@@ -30,6 +30,7 @@ from dbpt.commands.compare.stored import SCHEMA_VERSION, result_path
 from dbpt.data import DATASETS, SPLITS
 from dbpt.data.stored_features import digest_of
 from dbpt.errors import InputError
+from dbpt.guesses import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
@@ -85,6 +86,9 @@ class Stages:
         self._digests: dict[int | None, str] = {}
         self._guessed: dict[int, Study] = {}
         self.embedded = self._embedded_for(configs[0])
+        # Now, since training may change what the code reads.
+        registries = (OBJECTIVES, HEADS, PSEUDO_METHODS)
+        self._code = {(each.setting, name): each.code_of(name) for each in registries for name in each.added}
         has_shots = configs[0].shots is not None
         self.data_digest = _digest(self.embedded, configs[0], only_test=has_shots)
         if not has_shots:
@@ -128,6 +132,7 @@ class Stages:
         if (seed := None if cell.config.shots is None else cell.config.seed) not in self._digests:
             self._digests[seed] = _digest(embedded, cell.config)
         described = [cell.name, cell.config.identity(), cell.config.alpha, self._digests[seed]]
+        described += [code for (setting, name), code in self._code.items() if getattr(cell.config, setting) == name]
         identity = json.dumps(described, sort_keys=True)
         return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
 

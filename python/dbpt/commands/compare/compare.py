@@ -112,7 +112,7 @@ def compare(
 ) -> Result:
     """Train every method with every head and seed as `fit` does, and write tables of the results and a page to ``out``.
 
-    A training that fails because its loss diverged does not stop the others.
+    A training that fails, because it diverged or by the code of a registered class, does not stop the others.
 
     Args:
         data, out, overwrite, callbacks: as in `fit`.

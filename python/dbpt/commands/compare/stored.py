@@ -38,12 +38,12 @@ def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
 
 
 def read_result(path: Path, fingerprint: str) -> Evaluated | None:
-    """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
+    """Read a cell's result; return None if it doesn't exist. Refuses one of other settings, data or code."""
     stored = _read(path)
     if stored is not None and stored[1] != fingerprint:
         raise InputError(
-            f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
-            "--overwrite"
+            f"{path}: made with other settings or data than this comparison's, or with other code of a registered "
+            "class; use the same ones, delete the file to train it again, or start again with --overwrite"
         )
     return stored and stored[0]
 
