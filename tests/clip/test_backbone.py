@@ -394,9 +394,7 @@ def test_a_hub_that_cannot_be_reached_is_not_asked_again_and_again(monkeypatch, 
         raise OSError("no such model")
 
     monkeypatch.setattr(open_clip, "get_model_config", ask)
-    with pytest.raises(
-        InputError, match=r"open_clip could not load it .*; offline, .* --pretrained clip\.safetensors$"
-    ):
+    with pytest.raises(InputError, match=r"open_clip could not load it .* --pretrained clip\.safetensors$"):
         load_backbone("hf-hub:nobody/nothing")
     assert offline[0] is not is_reached
     assert constants.HF_HUB_OFFLINE is False
