@@ -57,9 +57,9 @@ SENTENCES = {
     "leave out": "leave out {names:and}: {kept:and} alone raise no doubt",
     # doubts about the words of the classes
     "class words": "CLIP hardly tells {names:and} from other classes with the same attribute (separation {value}; "
-    "trusted from {limit}); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
+    "trusted from {limit}); give other wordings (--classes NAME=WORDING), or another CLIP",
     "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
-    "({share:.1f} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
+    "({share:.1f} %); give other wordings (--classes NAME=WORDING), or another CLIP",
     "few known": "only {n:known image} of {group}, too few to judge the probe there (trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
     "trusted from {limit})",

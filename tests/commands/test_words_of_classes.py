@@ -30,6 +30,8 @@ def test_wrong_words_are_named_by_every_command_and_right_ones_by_none(classes, 
     discovery = dbpt.discover(tiny.table, **words).to_dict()["warnings"]
     for warnings in (metrics_of(run)["class_doubts"], of_comparison, audit, discovery):
         assert next(iter(kinds(warnings)), None) == first
+    others = dbpt.audit(tiny.table, predictions=["disc"] * 32, **shared(tiny, **classes))
+    assert not kinds(others.to_dict()["warnings"])  # whose verdict doesn't rest on the words
     guessed = " ".join(dbpt.guess_attributes(tiny.table, **shared(tiny, **classes)).warnings)
     assert ("from other classes with the same attribute" in guessed) == (first is not None)
     said = "from other classes with the same attribute"

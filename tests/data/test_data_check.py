@@ -114,7 +114,7 @@ def test_what_cannot_be_read_at_all_and_unknown_settings(birds):
     edit(birds / "metadata.csv", "img_id", "<html>")
     with pytest.raises(InputError, match="is a web page"):
         check_data("waterbirds", root=birds)
-    with pytest.raises(InputError, match=r"unknown setting 'roots' \(did you mean 'root'"):
+    with pytest.raises(InputError, match=r"unknown argument 'roots' \(did you mean 'root'"):
         check_data("waterbirds", roots=birds)
 
 

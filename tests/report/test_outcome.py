@@ -187,7 +187,7 @@ def test_if_clip_does_not_know_the_class_words_they_come_first_and_no_verdict_re
     metrics = run({"zero-shot": [99, 60, 20, 48], "dbpt": [99, 70, 40, 48]}, class_doubts=[doubt])
     assert verdict_of(metrics)[0] == "nothing-to-compare"
     page = Page(page_of(metrics, history(metrics))).words
-    assert 0 < page.index("--classes 'thing=house|guitar'") < page.index("Worst-group accuracy of dbpt is")
+    assert 0 < page.index("--classes NAME=WORDING") < page.index("Worst-group accuracy of dbpt is")
     assert "thing" in results_table(metrics)
     assert "(ERM)" in verdict_of(run(class_doubts=[doubt]))[2]
 

@@ -53,6 +53,11 @@ def test_a_signature_shows_every_setting_with_its_default(function):
     assert shown["epochs"].annotation == "int"
 
 
+def test_an_unknown_argument_may_mean_one_that_is_no_setting():
+    with pytest.raises(dbpt.InputError, match=r"unknown argument 'prediction' \(did you mean 'predictions'\?\)"):
+        dbpt.audit("demo", prediction="mine.csv")
+
+
 @pytest.mark.parametrize(("verb", "function"), [("fit", dbpt.fit), ("compare", dbpt.compare), ("audit", dbpt.audit)])
 def test_the_main_settings_come_first_in_the_order_of_help_which_shows_no_others(command, verb, function):
     main = [setting.name for setting in fields(FitConfig) if setting.metadata["main"]]

@@ -33,6 +33,7 @@ from dbpt.storage.files import check_readable, open_npy
 logger = logging.getLogger(__name__)
 LABEL, ERROR = "label", "error"
 TOLERANCE = 1e-3
+ADD_ROWS = "add a row for each, or leave these images out of the data"
 OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabilities"
 
 
@@ -142,9 +143,9 @@ def _from_rows(
     missing = rows[order < 0].tolist()
     if missing and wanted.in_part not in table.values:
         first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
-        hint = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
-        if wanted.unknown:
-            hint = f"add a row for each, with an empty {wanted.noun} where it is unknown; {hint}"
+        hint = f"add a row for each, with an empty {wanted.noun} where it is unknown" if wanted.unknown else ADD_ROWS
+        if len(unused := np.setdiff1d(np.arange(len(table.lines)), row_N)):  # may be the same with other paths
+            hint = f"{hint}; write paths as there: {table.values[PATH][unused[0]]!r} in this file is none of the data"
         raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {hint}")
     if missing or not np.array_equal(order, np.arange(len(table.lines))):
         values = {name: table.texts(name).filled(order) for name in values}
@@ -250,8 +251,10 @@ def _checked_probabilities(
 
     Where ``blank`` (n,), they may all be 0.
     """
-    _checked_shares(numbers, names, where, f"; {OF_LOGITS}")
-    sums = numbers.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite ones, which are refused
+        sums = numbers.sum(axis=1, keepdims=True)
+    is_per_cent = 2 * np.count_nonzero(np.abs(sums - 100) < 1) > len(sums)
+    _checked_shares(numbers, names, where, f"; {'divide per cent by 100' if is_per_cent else OF_LOGITS}")
     sums[blank & (sums[:, 0] == 0)] = 1
     for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE)[:1].tolist():
         raise InputError(f"{where(row)}: the probabilities sum to {sums[row, 0]:g}, expected 1; {OF_LOGITS}")

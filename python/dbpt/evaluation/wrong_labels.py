@@ -17,7 +17,7 @@ from dbpt.groups import ids
 
 FIRST_SHARE, LARGEST_SHARE, SMALLEST_SHARE = 0.03, 0.5, 1e-12
 """Of wrong labels: where the fit starts, and the bounds."""
-MOST_FITTED, MOST_NUMBERS = 2000, 8_000_000
+MOST_FITTED, MOST_NUMBERS = 2000, 4_000_000
 """Images of each group that the fit uses, and their probabilities in all, though at least one image of each group; the
 weights of the images stand for the others."""
 TOLERANCE = 0.01

@@ -12,7 +12,7 @@ from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
 from dbpt.groups.ids import evenly_spaced
-from dbpt.guesses.base import OWN_VALUES, PSEUDO_METHODS, GuessedFactors, Provenance, PseudoAttributes
+from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Provenance, PseudoAttributes
 from dbpt.guesses.doubts import (
     LOWEST_AGREEMENT,
     CrossValidated,
@@ -175,11 +175,6 @@ class Guesses:
     def is_judged(self) -> bool:
         """False if nobody judged some of the factors."""
         return all(factor.is_judged for factor in self.factors)
-
-    @property
-    def passed_checks(self) -> bool:
-        """True if all guesses were checked, and nothing speaks against them."""
-        return self.is_judged and not self.doubts and self.provenance not in OWN_VALUES
 
     @property
     def cross_validations(self) -> list[CrossValidated]:

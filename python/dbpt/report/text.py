@@ -212,8 +212,12 @@ def sentence(text: str) -> str:
 
 
 def capitalize_first(text: str) -> str:
-    """Return a text with a capital letter at its start, and names in it as they are."""
-    return text[:1].upper() + text[1:]
+    """Return a text with a capital letter at its start, and names in it as they are.
+
+    >>> capitalize_first("each group"), capitalize_first("dbpt: the best epoch")
+    ('Each group', 'dbpt: the best epoch')
+    """
+    return text if re.match(r"dbpt\b", text) else text[:1].upper() + text[1:]
 
 
 def _breakable(path: str) -> Markup:

@@ -5,10 +5,11 @@ import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import wraps
 from inspect import Parameter
 from pathlib import Path
 from textwrap import fill
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dbpt.arguments import expanded
 from dbpt.data import entries_of, factor_entries, parse_columns, parse_factors
@@ -232,11 +233,20 @@ def shows_settings(keywords: type, read: Collection[str] | None = None) -> Calla
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
         own = [parameter for parameter in signature.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
-        function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+        names = [parameter.name for parameter in (*own, *settings)]
+
+        @wraps(function)
+        def checked(*values: Any, **given: Any) -> Any:
+            for name in [name for name in given if name not in names and name not in metadata][:1]:
+                hint = nearest(name, names) or f"; help(dbpt.{function.__name__}) lists all"
+                raise InputError(f"unknown argument {name!r}{hint}")
+            return function(*values, **given)
+
+        checked.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
         if function.__doc__:  # python -OO has removed it
             text, example, code = (inspect.getdoc(function) or "").partition("\n\nExample::")
-            function.__doc__ = "\n".join([f"{text}\n\nSettings:", *listed]) + example + code
-        return function
+            checked.__doc__ = "\n".join([f"{text}\n\nSettings:", *listed]) + example + code
+        return cast(F, checked)
 
     return decorate
 

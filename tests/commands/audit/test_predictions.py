@@ -158,7 +158,11 @@ def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
 
 
 BAD_TABLES = [
-    (replaced("c.jpg,cat\n", ""), "1 of 4 images have no prediction, the first is 'c.jpg' (pets.csv line 4); write"),
+    (
+        replaced("c.jpg,cat\n", ""),
+        "1 of 4 images have no prediction, the first is 'c.jpg' (pets.csv line 4); add a row",
+    ),
+    (replaced("c.jpg,cat", "C.jpg,cat"), "of the data; write paths as there: 'C.jpg' in this file is none of the data"),
     (replaced("jpg,cat", "jpg,cta"), "line 4: prediction is 'cta', expected one of 'cat', 'dog' (did you mean 'cat'?)"),
     (replaced("c.jpg,cat", "c.jpg,0"), "line 4: prediction is '0', expected one of 'cat', 'dog'"),
     (GOOD.replace("dog", "2").replace("cat", "0"), "line 2: prediction is '2', expected one of '0', '1'"),
@@ -176,6 +180,7 @@ BAD_ARRAYS = [
     (np.array(0), "holds int64 of shape ()"),
     (np.array([0.2, 0.7, 0.1, 0.4]), "p of 'dog': numpy.stack([1 - p, p], axis=1)"),
     (np.array([[3.2, -1], [1, 2], [0, 1], [0, 1]]), "row 1: the probability of 'cat' is 3.2, expected a probability"),
+    (np.array([[20, 80], [50, 50], [0, 100], [0, 100]], float), "a probability from 0 to 1; divide per cent by 100"),
     (np.array([[0.5, 0.5], [0.4, 0.5], [0, 1], [0, 1]]), "row 2: the probabilities sum to 0.9, expected 1; scipy"),
     (np.array([0x110000] * 4, "u4").view("U1"), "mine.npy row 1: holds bytes that are no text; write the file again"),
     (np.array([0x64, 0, 0xFFFFFFFF, 0x64], "u4").byteswap().view(">U1"), "row 3: holds bytes that are no text"),

@@ -161,7 +161,9 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     compares = grouping.provenance != "clusters" and verdict.kind != "untrusted"
     sizes = study.train_counts if study.train_counts.any() else grouping.counts(rows)
     suspicious, looks, wrong_errors = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
-    warnings = [*judged_class_words(subject.embedded, pseudo, rows), *subject.logged, *pseudo.warnings]
+    # other classifiers don't read the words
+    about_words = judged_class_words(subject.embedded, pseudo, rows) if subject.by == "zero-shot" else ()
+    warnings = [*about_words, *subject.logged, *pseudo.warnings]
     named = None if parts[1:] else next((each for each in metrics.groups if each.index == verdict.group), None)
     if named and 2 * wrong_errors[named.index] >= named.n - named.correct:
         values = {"n": int(wrong_errors[named.index]), "of": named.n - named.correct}

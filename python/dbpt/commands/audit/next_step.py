@@ -74,17 +74,15 @@ def _label(subject: Subject, commands: Sequence[str]) -> list[str]:
 
     Empty if ``commands`` do so, or if no training images make a run.
     """
-    run, names = f"runs/{subject.dataset.name}", ("data", "attributes", "factors")
-    if subject.by == "run":
-        own = RUN_FOLDER.read_settings(Path(subject.title))
-        if all(getattr(own, name) == getattr(subject.config, name) for name in names):
-            label = label_command(Path(subject.title))
-            return [] if any(line.startswith("dbpt label") for line in commands) else [label]
-    if not subject.dataset.in_split("train").any():
+    done, names = [line.split()[1] for line in commands], ("data", "attributes", "factors")
+    if "label" in done or not subject.dataset.in_split("train").any():
         return []
+    own = RUN_FOLDER.read_settings(Path(subject.title)) if subject.by == "run" else None
+    if own and all(getattr(own, name) == getattr(subject.config, name) for name in names):
+        return [label_command(Path(subject.title))]
+    run = f"runs/{subject.dataset.name}"
     fit = Command("fit", subject.source, {"out": run, "head": "linear"} | _settings(subject, (), TRAINING_SETTINGS))
-    is_trained = any(line.startswith("dbpt fit") for line in commands)
-    return [*([] if is_trained else [str(fit)]), label_command(Path(run))]
+    return [*([] if "fit" in done else [str(fit)]), label_command(Path(run))]
 
 
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:

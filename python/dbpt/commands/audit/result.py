@@ -17,6 +17,7 @@ from dbpt.evaluation import Group
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import AuditFigures, Verdict
 from dbpt.groups import group_name
+from dbpt.guesses.base import OWN_VALUES
 from dbpt.report import sections, text
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
@@ -208,7 +209,7 @@ class Audit(Shown):
         )
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
-        if figures.group_kind == "pseudo" and figures.guesses.passed_checks:
+        elif figures.group_kind == "pseudo" and not (figures.guesses.doubts or by in OWN_VALUES):
             notes.append("the checks of the guesses found no reason for doubt; look at the pictures all the same")
         if wrong := figures.suspicious.wrong_labels:
             where = "in --out " if self.folder is None else ""
@@ -339,8 +340,7 @@ def render_audit(
     pictures = section("examples", title, groups=examples, opened=opened) if examples else None
     meanings = section("numbers", "What the figures mean", shown=[False, True], **values)
     muted = section("numbers", shown=[True], **values)
-    by_words = figures.predictions_by == "zero-shot"
-    about_words = [each for each in figures.warnings if by_words and each.kind in ("class words", "class accuracy")]
+    about_words = [each for each in figures.warnings if each.kind in ("class words", "class accuracy")]
     others = [each for each in figures.warnings if each not in about_words]
     parts = [
         None if factors and is_pseudo else sections.doubts(guesses, figures.group_kind, is_untrusted=is_untrusted),
