@@ -169,6 +169,7 @@ BAD_TABLES = [
     (replaced("path,", "file,"), "line 1: no column 'path'; columns found: 'file', 'prediction'; predictions are a"),
     ("path,prediction,label\n" + "".join(f"{name},dog,\n" for name in NAMES), "line 2: label is '', expected one of"),
     (replaced("0.1,0.9", "-0.1,1.1", WITH_P), "line 3: p_cat is -0.1, expected a probability from 0 to 1; scipy"),
+    (replaced("0.1,0.9", ",0.9", WITH_P), "line 3: p_cat is '', expected a number; correct this row"),
     (replaced("0.1,0.9", "0,0", WITH_P), "line 3: the probabilities sum to 0, expected 1; scipy.special.softmax"),
 ]
 BAD_ARRAYS = [
