@@ -1,6 +1,6 @@
-"""Time and memory of `dbpt fit` and `dbpt audit` on a file of features, and of an epoch against plain torch.
+"""Time and memory of `dbpt` commands on a file of features, and of an epoch against plain torch.
 
-    python benches/fit_at_scale.py [--rows 1000000] [--folder /tmp/somewhere] [--only fit audit compare epoch] [OPTION]
+    python benches/fit_at_scale.py [--rows 1000000] [--folder FOLDER] [--only fit audit discover guess compare epoch]
 
 Rows in four planted groups: text directions of class and attribute plus noise, (N, 512) float16 in a ``.npy`` file, and
 a tiny CLIP with random weights. `dbpt fit` trains the linear head for 20 epochs with ``--prompts class``, ERM and dbpt.
@@ -175,9 +175,11 @@ def main() -> None:
     table, features = write_rows(folder, model, given.rows)
     _, _, least = run(["-c", "import torch, time; torch.ones(1); time.sleep(0.5)"])
     common = ["--cache", str(folder / "cache"), "--device", "cpu", "--embeddings", str(features), "--overwrite"]
-    for verb, own in (("fit", ["--head", "linear", "--prompts", "class", "--epochs", "20"]), ("audit", [])):
+    commands = {"fit": [*WORDS, "--head", "linear", "--prompts", "class", "--epochs", "20"], "audit": WORDS}
+    for verb, own in (commands | {"discover": [], "guess": WORDS}).items():
         if verb in given.only:
-            command = ["-m", "dbpt", verb, str(table), "--out", str(folder / verb), *model, *common, *WORDS, *own]
+            out = folder / ("guess.csv" if verb == "guess" else verb)
+            command = ["-m", "dbpt", verb, str(table), "--out", str(out), *model, *common, *own]
             seconds, used, peak = run([*command, *options])
             print(
                 f"dbpt {verb}, {given.rows} rows: {seconds:.1f} s, {used:.1f} s of processors' time, "

@@ -58,6 +58,7 @@ def workplace(tmp_path, monkeypatch, cache, photos):
     monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", FEW_EPOCHS)
     for name, path in zip(("DEFAULT_MODEL", "DEFAULT_PRETRAINED"), dbpt.data.demo.mini_clip_paths(), strict=True):
         monkeypatch.setattr(f"dbpt.settings.sections.{name}", str(path))
+        shutil.copy(path, tmp_path / f"clip{Path(path).suffix}")
     return shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
 
 

@@ -25,6 +25,6 @@ def test_a_value_as_long_as_a_file_loses_its_middle():
     assert str(InputError("a" * HEAD + "-" * 10**6 + "b" * TAIL)) == "a" * HEAD + " [...] " + "b" * TAIL
 
 
-@pytest.mark.parametrize(("word", "meant"), [("GLA", "gla"), ("group-dro", "groupdro"), ("Nothing", ""), ("12", "")])
+@pytest.mark.parametrize(("word", "meant"), [("GLAA", "gla"), ("group-dro", "groupdro"), ("Nothing", ""), ("12", "")])
 def test_the_nearest_name_whatever_the_case(word, meant):
     assert nearest(word, ["gla", "groupdro", "123"]) == (f" (did you mean {meant!r}?)" if meant else "")

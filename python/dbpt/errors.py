@@ -56,9 +56,9 @@ def closest(word: str, valid: "list[str]") -> str:
     """Return the closest valid name, or an empty string. That numbers share digits means nothing."""
     from difflib import get_close_matches
 
-    same = [name for name in valid if name.casefold() == word.casefold()]
-    close = same or ([] if NUMBER.fullmatch(word) else get_close_matches(word, valid, n=1))
-    return close[0] if close else ""
+    folded = {name.casefold(): name for name in reversed(valid)}  # of equal names the first
+    close = get_close_matches(word.casefold(), folded, 1, 1.0 if NUMBER.fullmatch(word) else 0.6)
+    return folded[close[0]] if close else ""
 
 
 def plain_number(text: str) -> float:

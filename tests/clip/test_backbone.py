@@ -216,10 +216,10 @@ def test_published_tag_that_gives_other_weights_later_is_refused(registered):
 
 def test_published_tag_without_network_is_one_line(registered, monkeypatch):
     def offline(cfg, cache_dir=None):
-        raise OSError("no route\nto host")
+        raise OSError("no route\nto host for open_clip_pytorch_model.bin")
 
     monkeypatch.setattr(open_clip.factory, "download_pretrained", offline)
-    refused("no route to host.*offline", "Tiny-B-8", "toy")
+    refused("no route to host for open_clip_model.safetensors.*offline", "Tiny-B-8", "toy")
 
 
 def test_name_with_local_weights_takes_the_tags_preprocessing(registered):
@@ -394,7 +394,7 @@ def test_a_hub_that_cannot_be_reached_is_not_asked_again_and_again(monkeypatch, 
         raise OSError("no such model")
 
     monkeypatch.setattr(open_clip, "get_model_config", ask)
-    with pytest.raises(InputError, match="open_clip could not load it"):
+    with pytest.raises(InputError, match=r"open_clip could not load it .* --pretrained clip\.safetensors$"):
         load_backbone("hf-hub:nobody/nothing")
     assert offline[0] is not is_reached
     assert constants.HF_HUB_OFFLINE is False

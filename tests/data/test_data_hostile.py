@@ -23,8 +23,8 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Grèbe/élancé.jpg") for f
         (b"", "is empty; expected a header and one row per image"),
         (b" \n\r\n\t", "is empty"),
         (b"1,a.jpg\n2,caf\xe9.jpg,0\n", "line 2: byte 0xe9 is not UTF-8; save it as UTF-8"),
-        ("img_filename,y\n".encode("utf-16"), "is not UTF-8 text (UTF-16 or binary)"),
-        (b"PK\x03\x04\0\0", "is not UTF-8 text (UTF-16 or binary)"),
+        ("img_filename,y\n".encode("utf-16"), "is UTF-16; save it as UTF-8 text"),
+        (b"PK\x03\x04\0\0", "is binary or UTF-16; save"),
     ],
 )
 def test_what_is_no_table_is_named_by_its_file(tmp_path, name, content, part):

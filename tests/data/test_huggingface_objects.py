@@ -144,8 +144,8 @@ def test_fit_resume_evaluate_check_data_and_compare_take_the_object(tiny, tmp_pa
 
 def test_wrong_settings_are_told_before_anything_is_saved(tmp_path, cache):
     for verb in (dbpt.fit, dbpt.compare):
-        with pytest.raises(dbpt.InputError, match="unknown setting 'epoch'"):
+        with pytest.raises(dbpt.InputError, match="unknown argument 'epoch'"):
             verb(made([0, 1]), out=tmp_path / "run", epoch=3)
-    with pytest.raises(dbpt.InputError, match="unknown setting 'clases'"):
+    with pytest.raises(dbpt.InputError, match="unknown argument 'clases'"):
         dbpt.check_data(made([0, 1]), clases=["a", "b"])
     assert not cache.exists()

@@ -127,8 +127,8 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
             {"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]},
             "improved",
             "Worst group improved",
-            "Plain training (ERM) gets 50.0 % right in its worst group, landbird · land. Training with dbpt helps: it "
-            "gets at least 80.0 % right in every group (worst: waterbird · land).",
+            "Plain training (ERM) gets 50.0 % right in its worst group, landbird · land and 1 other group. Training "
+            "with dbpt helps: it gets at least 80.0 % right in every group (worst: waterbird · land).",
         ),
         (
             {"zero-shot": [99, 60, 20, 48], "dbpt": [99, 70, 23, 48]},
@@ -142,7 +142,7 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
             "unchanged",
             "No change",
             "Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 96.0 % with “water”. Training "
-            "with dbpt changes nothing: 40.0 % right in landbird · water.",
+            "with dbpt changes nothing: 40.0 % right in landbird · water and 1 other group.",
         ),
         (
             {"zero-shot": [88, 84, 40, 43], "dbpt": [99, 60, 10, 48]},
@@ -164,7 +164,7 @@ def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, ti
 def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_doubted():
     pseudo = run(group_kind="pseudo", pseudo_quality=None)
     assert "but 96.0 % with “water” (the attribute is guessed). Training" in verdict_of(pseudo)[2]
-    assert "landbird · land (the attribute is guessed). " in verdict_of(
+    assert "landbird · land and 1 other group (the attribute is guessed). " in verdict_of(
         run({"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]}, group_kind="pseudo", pseudo_quality=None)
     )[2]  # fmt: skip
     assert "with “water” (the attribute comes from a file). Training" in verdict_of(pseudo, provenance="file")[2]

@@ -81,6 +81,7 @@ def test_groups_stand_beside_each_other_or_if_they_are_many_get_a_line_each():
     assert shown == ["class 5 · land n=40", "class 5 · water n=40"]
     (worst,) = [line for line in lines if line.startswith("class 0 · land")]
     assert worst.count("50.0*") == 3
+    assert results_table(run({"erm": [50, 55, 25, 26]}, chosen="erm")).count("50.0*") == 2  # equal groups
 
 
 def test_table_without_test_split_shows_validation_and_says_so():

@@ -210,11 +210,12 @@ def _needs_quick_gelu(spec: dict[str, Any]) -> bool:
 @contextmanager
 def _from_open_clip(spec: dict[str, Any]) -> Iterator[None]:
     problem = f"model {spec['model']!r}, pretrained {spec['pretrained']!r}: open_clip could not load it"
-    with (
-        foreign_errors(problem, "offline, give the weights as a .safetensors file (--pretrained FILE)"),
-        specs.quiet_hub(),
-    ):
-        yield
+    hint = "offline, give its weights, or your own model, as files: --model clip.json --pretrained clip.safetensors"
+    with foreign_errors(problem, hint, limit=400), specs.quiet_hub():
+        try:
+            yield
+        except RuntimeError as error:  # it names the .bin file that open_clip tries after the .safetensors
+            raise RuntimeError(str(error).replace("_pytorch_model.bin", "_model.safetensors")) from error
 
 
 def _digest(file: Path) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dbpt import arguments
 from dbpt.cautions import Caution, caution
-from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes
+from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes, shortened
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 LABEL, ERROR = "label", "error"
 TOLERANCE = 1e-3
 ADD_ROWS = "add a row for each, or leave these images out of the data"
+CORRECT = "correct this row, or leave its image out of the data"
 OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabilities"
 
 
@@ -182,7 +183,8 @@ def _codes(
     if not are_indices:
         _, codes, expected = names_and_codes(values - blank, vocabulary)
     codes = {**codes, **dict.fromkeys(blank, -1)}
-    return columns.decode(name, lambda value: codes.get(value, codes.get(unmarked(value))), expected)
+    hint = f"; write names of the data, or numbers from 0 for {shortened(vocabulary, 4)}"
+    return columns.decode(name, lambda value: codes.get(value, codes.get(unmarked(value))), expected, hint=hint)
 
 
 def _refuse_ambiguous(
@@ -220,7 +222,7 @@ def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[n
         if number is not None:
             numbers[row] = number
         elif texts[row].strip() or not blank[row]:
-            raise InputError(f"{columns.where(row)}: {name} is {texts[row]!r}, expected a number")
+            raise InputError(f"{columns.where(row)}: {name} is {texts[row]!r}, expected a number; {CORRECT}")
     return numbers
 
 
@@ -239,7 +241,7 @@ def _checked_shares(
         value = numbers[row, column]
         problem = f"expected a probability from 0 to 1{hint}"
         if np.isnan(value):
-            problem = "not a number; correct this row, or leave its image out of the data"
+            problem = f"not a number; {CORRECT}"
         raise InputError(f"{where(row)}: {names[column]} is {in_digits(value)}, {problem}")
     return np.minimum(numbers, 1)
 

@@ -95,8 +95,9 @@ def open_text(path: Path, newline: str = "") -> Iterator[TextIO]:
 def _check_text(path: Path, file: BinaryIO) -> None:
     decode, num_lines, start = codecs.getincrementaldecoder("utf-8")().decode, 0, ""
     for block in chain(iter(partial(file.read, READ_BLOCK), b""), [b""]):
-        if (not num_lines and block.startswith((b"\xff\xfe", b"\xfe\xff"))) or b"\0" in block:
-            raise InputError(f"{path}: is not UTF-8 text (UTF-16 or binary); save it as UTF-8")
+        is_utf16 = not num_lines and block.startswith((b"\xff\xfe", b"\xfe\xff"))
+        if is_utf16 or b"\0" in block:
+            raise InputError(f"{path}: is {'UTF-16' if is_utf16 else 'binary or UTF-16'}; save it as UTF-8 text")
         try:
             text = decode(block, final=not block)
         except UnicodeDecodeError as error:

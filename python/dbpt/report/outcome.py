@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from dbpt.evaluation import Group
 from dbpt.evaluation.accuracy import are_apart
 from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.results import Metrics
@@ -136,7 +135,7 @@ def _bias(row: Row, source: str) -> tuple[str, bool]:
     if are_apart(worst, best):
         both = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
         return f"Of the class “{worst.class_name}”, {method} gets {both}{source}.", True
-    return f"{capitalize_first(method)} gets {right} right in its worst group, {_name(worst)}{source}.", False
+    return f"{capitalize_first(method)} gets {right} right in its worst group, {_worst_of(row)}{source}.", False
 
 
 def _effect(change: float, after: Row, was_biased: bool, group: str, *, is_clear: bool) -> Outcome:
@@ -146,20 +145,23 @@ def _effect(change: float, after: Row, was_biased: bool, group: str, *, is_clear
     how = f"{'using' if after.record.alpha == 0 else 'training with'} {after.title}"
     training, right = capitalize_first(how), f"{in_words(worst.accuracy)} right"
     if not change:
-        return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
+        return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_worst_of(after)}.")
     if not is_clear:
-        now = f"After {how} the worst {group} is {_name(worst)} with {right}"
+        now = f"After {how} the worst {group} is {_worst_of(after)} with {right}"
         return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
-        return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}.")
-    at_least = f"it gets at least {right} in every {group} (worst: {_name(worst)})."
+        return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_worst_of(after)}.")
+    at_least = f"it gets at least {right} in every {group} (worst: {_worst_of(after)})."
     if was_biased:
         return Outcome("improved", "Bias reduced", f"{training} reduces this bias: {at_least}")
     return Outcome("improved", f"Worst {group} improved", f"{training} helps: {at_least}")
 
 
-def _name(group: Group) -> str:
-    return group_name(group.class_name, group.attribute).replace(" · ", "\u00a0·\u00a0")
+def _worst_of(row: Row) -> str:
+    """Return the name of the worst group, and how many others are as bad."""
+    worst, *others = [group for group in row.groups if row.worst and group.accuracy == row.worst.accuracy]
+    name = group_name(worst.class_name, worst.attribute).replace(" · ", "\u00a0·\u00a0")
+    return f"{name} and {count_of(len(others), 'other group')}" if others else name
 
 
 def _change(before: Row, after: Row) -> float:

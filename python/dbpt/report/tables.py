@@ -10,6 +10,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt.data.writing import csv_text
+from dbpt.evaluation.accuracy import Group
 from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import FigureDifference
 from dbpt.evaluation.results import FIGURES, Metrics
@@ -114,10 +115,14 @@ def _total_width(columns: list[list[str]]) -> int:
 
 
 def _group_cell(row: Row, group: int) -> str:
-    """Return the accuracy and a star if it is the worst of the row, else a space, so that digits align."""
     if row.record.shown is None:
         return f"{text.MISSING} "
-    return text.percent(row.groups[group].accuracy) + ("*" if row.record.shown.worst_group == group else " ")
+    return starred(row.groups[group], row.worst)
+
+
+def starred(group: Group, worst: Group | None) -> str:
+    """Return the accuracy of a group and a star if none is lower, else a space, so that digits align."""
+    return text.percent(group.accuracy) + ("*" if worst and group.accuracy == worst.accuracy else " ")
 
 
 def _group_lines(summary: Summary) -> list[str]:
@@ -142,8 +147,7 @@ def _factor_lines(summary: Summary) -> list[str]:
         ]
         for row in evaluated:
             figures = row.factors[i]
-            cells = [text.percent(each.accuracy) + ("*" if each == figures.worst else " ") for each in figures.groups]
-            columns.append(["", "", row.title + " ", *cells])
+            columns.append(["", "", row.title + " ", *(starred(each, figures.worst) for each in figures.groups)])
         lines += ["", *text.render_columns(columns)]
     return lines
 

@@ -102,6 +102,8 @@ class GroupSampler(GroupDraws[int]):
 class GroupBatchSampler(GroupDraws[list[int]]):
     """Draw batches of row numbers with a fixed composition, for ``DataLoader(dataset, batch_sampler=...)``.
 
+    Don't pass it as ``sampler=``: the loader would make batches of batches, and can't notice it.
+
     A group with share s has ``floor(s * batch_size)`` or ``ceil(s * batch_size)`` members in every batch, spread evenly
     over the epoch, and its share of the epoch, rounded as `GroupDraws` explains. Its members are drawn in a random
     order, a new one each time through the group, so at any point of the epoch they have been drawn equally often, to

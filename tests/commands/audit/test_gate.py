@@ -174,7 +174,7 @@ def test_a_baseline_of_names_that_spreadsheets_would_run(tiny, settings, answers
         ({"min_worst_group": 70}, "--min-worst-group 70: expected a fraction from 0 to 1; 70 per cent are 0.7"),
         ({"max_gap": float("nan")}, "--max-gap nan: expected a fraction"),
         ({"min_worst_group": 1.0000001}, "--min-worst-group 1.0000001: expected a fraction"),
-        ({"max_drop": 0.1, "max_gap": 0.1}, "--max-drop: needs the audit to compare with"),
+        ({"max_drop": 0.1, "max_gap": 0.1}, "--max-drop 0.1: needs the audit to compare with"),
         ({"max_gap": 0.1, "by": "upper"}, r"--by 'upper': expected one of .* \(did you mean 'upper-bound'\?\)"),
     ],
 )

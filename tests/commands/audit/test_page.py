@@ -231,9 +231,10 @@ def test_without_errors_no_group_is_the_worst():
     assert "no errors in any group ([" in table and "*" not in table
 
 
-def test_the_bold_group_is_the_named_one_among_equals():
+def test_all_of_the_worst_groups_are_marked_and_the_named_one_is_unfolded():
     figures = figures_of(right=(95, 40, 80, 40), verdict=Verdict(kind="bias", sentence="dogs", group=3))
     assert '<tr class="chosen">\n<th scope="row" class="name">dog · night' in render_audit(figures, None)
+    assert render_audit(figures, None).count('<tr class="chosen">') == table_of(figures).count("40.0*") == 2
     assert opened(figures) == ["dog · night"]
     other = replace(figures, verdict=Verdict(kind="bias", sentence="dogs", group=2))
     assert '<tr class="chosen">\n<th scope="row" class="name">cat · night' in render_audit(other, None)

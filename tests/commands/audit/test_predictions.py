@@ -165,10 +165,11 @@ BAD_TABLES = [
     (replaced("c.jpg,cat", "C.jpg,cat"), "of the data; write paths as there: 'C.jpg' in this file is none of the data"),
     (replaced("jpg,cat", "jpg,cta"), "line 4: prediction is 'cta', expected one of 'cat', 'dog' (did you mean 'cat'?)"),
     (replaced("c.jpg,cat", "c.jpg,0"), "line 4: prediction is '0', expected one of 'cat', 'dog'"),
-    (GOOD.replace("dog", "2").replace("cat", "0"), "line 2: prediction is '2', expected one of '0', '1'"),
+    (GOOD.replace("dog", "2").replace("cat", "0"), "'1'; write names of the data, or numbers from 0 for 'cat', 'dog'"),
     (replaced("path,", "file,"), "line 1: no column 'path'; columns found: 'file', 'prediction'; predictions are a"),
     ("path,prediction,label\n" + "".join(f"{name},dog,\n" for name in NAMES), "line 2: label is '', expected one of"),
     (replaced("0.1,0.9", "-0.1,1.1", WITH_P), "line 3: p_cat is -0.1, expected a probability from 0 to 1; scipy"),
+    (replaced("0.1,0.9", ",0.9", WITH_P), "line 3: p_cat is '', expected a number; correct this row"),
     (replaced("0.1,0.9", "0,0", WITH_P), "line 3: the probabilities sum to 0, expected 1; scipy.special.softmax"),
 ]
 BAD_ARRAYS = [

@@ -166,7 +166,7 @@ class Bars:
                 f"--by {self.by!r}: expected one of {', '.join(expected)}{nearest(str(self.by), expected)}"
             )
         if self.max_drop is not None and self.baseline is None:
-            raise InputError("--max-drop: needs the audit to compare with; name its folder with --baseline")
+            raise InputError(f"--max-drop {self.max_drop:g}: needs the audit to compare with; add --baseline FOLDER")
         if self.min_worst_group is None and self.max_gap is None and self.baseline is None:
             raise InputError("a gate (--by, --junit) needs a bar: give --min-worst-group, --max-gap or --baseline")
         if self.baseline is not None:

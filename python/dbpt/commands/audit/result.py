@@ -25,7 +25,7 @@ from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Strip
 from dbpt.report.sections import section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES
-from dbpt.report.tables import Shown
+from dbpt.report.tables import Shown, starred
 from dbpt.report.text import in_words, sentence
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> lis
     columns = [
         ["group", *(text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in groups)],
         ["images", *(text.count(each.n) for each in groups)],
-        ["right ", *(text.percent(each.accuracy) + ("*" if each == worst else " ") for each in groups)],
+        ["right ", *(starred(each, worst) for each in groups)],
         ["95 % interval", *(text.interval_text(each.low, each.high) for each in groups)],
         ["false pos.", *(text.percent(each.false_positive_rate) for each in groups)],
     ]
