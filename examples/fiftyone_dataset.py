@@ -1,14 +1,15 @@
 """Open an audited data set in FiftyOne: labels, predictions, groups, guesses, and the labels that may be wrong.
 
-    python examples/fiftyone_dataset.py NAME photos.csv zero-shot photo drawing
-    python examples/fiftyone_dataset.py NAME photos.csv runs/photos photo drawing
+    python examples/fiftyone_dataset.py NAME photos.csv zero-shot --attributes photo drawing
+    python examples/fiftyone_dataset.py NAME photos.csv runs/photos
+    python examples/fiftyone_dataset.py NAME photos.csv mine.csv --model ViT-B-32 --pretrained weights.safetensors
 
 NAME is that of a new data set in FiftyOne, which `pip install fiftyone` brings. Then come the data, whose predictions,
-and the attributes, as `dbpt audit` takes them. Sort by `label_quality`, or filter by the tags "wrong label" and "rare
+and some of the options of `dbpt audit`. Sort by `label_quality`, or filter by the tags "wrong label" and "rare
 case". Images in archives have no files for FiftyOne.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import fiftyone
@@ -40,6 +41,17 @@ def dataset(name, found):
 
 
 if __name__ == "__main__":
-    name, data, predictions, *attributes = sys.argv[1:]
-    found = dbpt.audit(data, predictions=predictions, attributes=attributes or None)
+    parser = argparse.ArgumentParser()
+    for argument in ("name", "data", "predictions", "--model", "--pretrained"):
+        parser.add_argument(argument)
+    for words in ("--classes", "--attributes"):
+        parser.add_argument(words, nargs="+")
+    asked = {setting: value for setting, value in vars(parser.parse_args()).items() if value is not None}
+    name = asked.pop("name")
+    if fiftyone.dataset_exists(name):
+        parser.error(f"FiftyOne has a data set {name!r} already; choose another name")
+    try:
+        found = dbpt.audit(**asked)
+    except dbpt.InputError as error:
+        parser.error(str(error))
     fiftyone.launch_app(dataset(name, found)).wait()

@@ -1,5 +1,6 @@
 """The scripts of examples/ run as a user runs them, and print what they claim."""
 
+import contextlib
 import os
 import re
 import runpy
@@ -210,6 +211,27 @@ class FiftyOne:
         assert (name, persistent) == ("mine", True)
         self.samples = []
         return SimpleNamespace(add_samples=self.samples.extend)
+
+    def dataset_exists(self, name: str) -> bool:
+        return name == "taken"
+
+    def launch_app(self, dataset: SimpleNamespace) -> SimpleNamespace:
+        return SimpleNamespace(wait=lambda: None)
+
+
+def test_fiftyone_from_the_command_line(tiny, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fiftyone", fiftyone := FiftyOne())
+    options = ["--model", tiny.model, "--pretrained", tiny.weights, "--attributes", "meadow", "lake"]
+    refused = (
+        ("taken", [], "'taken' already; choose another name"),
+        ("mine", ["--classes", "x", "y"], "is 'box', expected"),
+    )
+    for name, more, says in (*refused, ("mine", [], "")):
+        monkeypatch.setattr(sys, "argv", list(map(str, ["fiftyone", name, tiny.table, "zero-shot", *options, *more])))
+        with pytest.raises(SystemExit, match="2") if says else contextlib.nullcontext():
+            runpy.run_path(str(EXAMPLES / "fiftyone_dataset.py"), run_name="__main__")
+        assert says in capsys.readouterr().err
+    assert len(fiftyone.samples) == 32
 
 
 @pytest.mark.parametrize("predictions", ["zero-shot", "run", "names"])
