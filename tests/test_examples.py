@@ -221,13 +221,9 @@ class FiftyOne:
 
 def test_fiftyone_from_the_command_line(tiny, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "fiftyone", fiftyone := FiftyOne())
-    options = ["--model", tiny.model, "--pretrained", tiny.weights, "--attributes", "meadow", "lake"]
-    refused = (
-        ("taken", [], "'taken' already; choose another name"),
-        ("mine", ["--classes", "x", "y"], "is 'box', expected"),
-    )
-    for name, more, says in (*refused, ("mine", [], "")):
-        monkeypatch.setattr(sys, "argv", list(map(str, ["fiftyone", name, tiny.table, "zero-shot", *options, *more])))
+    options = f"--model {tiny.model} --pretrained {tiny.weights} --attributes meadow lake".split()
+    for name, more, says in (("taken", "", "another name"), ("mine", "--classes x y", "is 'box'"), ("mine", "", "")):
+        monkeypatch.setattr(sys, "argv", ["", name, str(tiny.table), "zero-shot", *options, *more.split()])
         with pytest.raises(SystemExit, match="2") if says else contextlib.nullcontext():
             runpy.run_path(str(EXAMPLES / "fiftyone_dataset.py"), run_name="__main__")
         assert says in capsys.readouterr().err

@@ -33,7 +33,6 @@ from dbpt.storage.files import check_readable, open_npy
 logger = logging.getLogger(__name__)
 LABEL, ERROR = "label", "error"
 TOLERANCE = 1e-3
-ADD_ROWS = "add a row for each, or leave these images out of the data"
 CORRECT = "correct this row, or leave its image out of the data"
 OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabilities"
 
@@ -144,10 +143,12 @@ def _from_rows(
     missing = rows[order < 0].tolist()
     if missing and wanted.in_part not in table.values:
         first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
-        hint = f"add a row for each, with an empty {wanted.noun} where it is unknown" if wanted.unknown else ADD_ROWS
+        hint = f"with an empty {wanted.noun} where it is unknown" if wanted.unknown else "or leave these images out"
         if len(unused := np.setdiff1d(np.arange(len(table.lines)), row_N)):  # may be the same with other paths
-            hint = f"{hint}; write paths as there: {table.values[PATH][unused[0]]!r} in this file is none of the data"
-        raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {hint}")
+            hint += f"; write paths as there: {table.values[PATH][unused[0]]!r} in this file is none of the data"
+        raise InputError(
+            f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; add a row for each, {hint}"
+        )
     if missing or not np.array_equal(order, np.arange(len(table.lines))):
         values = {name: table.texts(name).filled(order) for name in values}
     sought = Columns(path, np.append(table.lines, 0)[order], values, unit=table.unit)

@@ -238,8 +238,7 @@ def shows_settings(keywords: type, read: Collection[str] | None = None) -> Calla
         @wraps(function)
         def checked(*values: Any, **given: Any) -> Any:
             for name in [name for name in given if name not in names and name not in metadata][:1]:
-                hint = nearest(name, names) or f"; help(dbpt.{function.__name__}) lists all"
-                raise InputError(f"unknown argument {name!r}{hint}")
+                raise InputError(f"unknown argument {name!r}{nearest(name, names) or '; help() lists all'}")
             return function(*values, **given)
 
         checked.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]

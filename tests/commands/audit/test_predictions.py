@@ -162,7 +162,10 @@ BAD_TABLES = [
         replaced("c.jpg,cat\n", ""),
         "1 of 4 images have no prediction, the first is 'c.jpg' (pets.csv line 4); add a row",
     ),
-    (replaced("c.jpg,cat", "C.jpg,cat"), "of the data; write paths as there: 'C.jpg' in this file is none of the data"),
+    (
+        replaced("c.jpg,cat", "C.jpg,cat"),
+        "or leave these images out; write paths as there: 'C.jpg' in this file is none of the data",
+    ),
     (replaced("jpg,cat", "jpg,cta"), "line 4: prediction is 'cta', expected one of 'cat', 'dog' (did you mean 'cat'?)"),
     (replaced("c.jpg,cat", "c.jpg,0"), "line 4: prediction is '0', expected one of 'cat', 'dog'"),
     (GOOD.replace("dog", "2").replace("cat", "0"), "'1'; write names of the data, or numbers from 0 for 'cat', 'dog'"),
