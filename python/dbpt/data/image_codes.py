@@ -142,13 +142,11 @@ def _from_rows(
     order, values = row_N[rows], table.values
     missing = rows[order < 0].tolist()
     if missing and wanted.in_part not in table.values:
-        first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
+        first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])}); add a row for each"
         hint = f"with an empty {wanted.noun} where it is unknown" if wanted.unknown else "or leave these images out"
         if len(unused := np.setdiff1d(np.arange(len(table.lines)), row_N)):  # may be the same with other paths
             hint += f"; write paths as there: {table.values[PATH][unused[0]]!r} in this file is none of the data"
-        raise InputError(
-            f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; add a row for each, {hint}"
-        )
+        raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}, {hint}")
     if missing or not np.array_equal(order, np.arange(len(table.lines))):
         values = {name: table.texts(name).filled(order) for name in values}
     sought = Columns(path, np.append(table.lines, 0)[order], values, unit=table.unit)
