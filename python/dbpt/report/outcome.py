@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from dbpt.evaluation.accuracy import are_apart
 from dbpt.evaluation.differences import LEAST_REPEATS
+from dbpt.evaluation.repeats import shared_by
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES, Objective
@@ -66,9 +67,9 @@ def about_leaders(summary: Summary) -> list[str]:
     if 1 < metrics.repeats < LEAST_REPEATS:
         said.append(f"{metrics.repeats} {metrics.repeat}s are too few to test differences over them.")
     said.append(
-        f"Rows are told apart by paired differences, whose 95 % intervals over {' and '.join(summary.told_by)} must "
-        f"exclude 0, for all rows at once; the best of several rows is "
-        "partly best by chance."
+        f"Rows are told apart by paired differences, whose intervals over {' and '.join(summary.told_by)} must "
+        f"exclude 0, for all rows at once: each at {100 * shared_by(len(metrics.candidates) - 1):.4g} %, so that all "
+        "hold together at 95 %; the best of several rows is partly best by chance."
     )
     return said
 
@@ -148,7 +149,7 @@ def _effect(change: float, after: Row, was_biased: bool, group: str, *, is_clear
         return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_worst_of(after)}.")
     if not is_clear:
         now = f"After {how} the worst {group} is {_worst_of(after)} with {right}"
-        return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
+        return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason for the change.")
     if change < 0:
         return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_worst_of(after)}.")
     at_least = f"it gets at least {right} in every {group} (worst: {_worst_of(after)})."

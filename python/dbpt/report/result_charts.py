@@ -158,5 +158,6 @@ def _row_chart(rows: Sequence[Row]) -> charts.Chart | None:
         dots = [value for value in by_seed if value is not None] if len(by_seed) > 1 else []
         bar = Bar(row.color, "worst-group accuracy", row.worst_group_accuracy, low, high, dots)
         note = "not trained" if row.head is None else count_of(len(by_seed), "seed")
+        note += f", {count_of(len(draws), 'draw')}" if (draws := row.record.draw_repeats) else ""
         bars.append(BarGroup((row.name, ""), note, [bar]))
     return bar_chart(bars, "Worst-group accuracy of each row in per cent, with its 95 % interval over images")
