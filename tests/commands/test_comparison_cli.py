@@ -55,7 +55,7 @@ def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
         ([], "Missing argument 'DATA'"),
         (["demo", "--seeds", "five"], "'five' is neither a number nor a list such as 3 7"),
         (["demo", "--method", "erm"], "--methods"),
-        (["demo", "--jobs", "0"], "--jobs: found 0; expected"),
+        (["demo", "--jobs", "0"], "--jobs is 0; expected"),
         (["demo", "--objective", "erm"], "--objective: each row"),
         (["demo", "--resume", "--overwrite"], "--resume and --overwrite: choose one"),
     ],

@@ -103,7 +103,7 @@ def test_resume_needs_nothing_but_the_folder(tiny, tmp_path):
     more = dbpt.compare(out=out, resume=True, methods="erm,balanced")
     seeds = {row.method: [repeat.seed for repeat in row.repeats] for row in more.metrics.rows}
     assert seeds == {"erm": [3], "balanced": [3]}
-    with pytest.raises(InputError, match="not a comparison folder .* give the folder named by --out in dbpt compare"):
+    with pytest.raises(InputError, match="none: no such folder; give the folder named by --out in dbpt compare"):
         dbpt.compare(out=tmp_path / "none", resume=True)
 
 

@@ -79,7 +79,7 @@ def test_an_interrupted_run_goes_on_without_settings_and_says_the_same(tiny, tmp
 def test_without_data_there_must_be_a_run_to_continue(tiny_run, tmp_path):
     with pytest.raises(InputError, match="^data: none is named; name a data set, or continue a run with --resume"):
         dbpt.fit(out=tmp_path / "run")
-    with pytest.raises(InputError, match=r"run: not a run folder \(no run.json\); give the folder named by --out in d"):
+    with pytest.raises(InputError, match=r"run: no such folder; give the folder named by --out in d"):
         dbpt.fit(out=tmp_path / "run", resume=True)
     with pytest.raises(InputError, match="^--resume and --overwrite: choose one"):
         dbpt.fit(out=tiny_run, resume=True, overwrite=True)

@@ -91,7 +91,7 @@ def test_the_figures_are_those_with_all_rows_and_the_spread_is_that_of_the_draws
     assert "would other training images of the same kind agree?" in text
     page = (folder / "compare.html").read_text()
     assert "Over draws" in page and "half of the training and validation images" in page
-    assert f"--resample {DRAWS}" in page and "with seed 0." in page
+    assert f"--resample</span> {DRAWS}" in page and "with seed 0." in page
 
 
 def test_draws_add_the_spread_to_a_comparison_of_one_seed(drawn, tiny, tmp_path):
@@ -108,9 +108,10 @@ def test_draws_add_the_spread_to_a_comparison_of_one_seed(drawn, tiny, tmp_path)
     ("seeds", "resample", "message"),
     [
         (3, 4, r"^--resample 4: each draw has a seed of its own; leave --seeds out, or give one seed$"),
-        (1, 1, r"^--resample: found 1; expected the number of draws, 2 to 1000$"),
-        (1, 1001, r"^--resample: found 1001; expected"),
-        (1, True, r"^--resample: found True; expected"),
+        (1, 1, r"^--resample is 1; expected an integer from 2 to 1000$"),
+        (1, 1001, r"^--resample is 1001; expected"),
+        (1, True, r"^--resample is True; expected"),
+        (1, "5", r"^--resample is '5'; expected"),
     ],
 )
 def test_what_is_no_number_of_draws_is_refused(seeds, resample, message):

@@ -151,7 +151,7 @@ def test_the_tables_show_validation_and_warn_against_choosing_by_test(varied):
     assert "dbpt fit" in page and "--eta" in page
     csv = (varied.folder / "compare.csv").read_text().splitlines()
     assert csv[0].startswith("method,head,lr,eta,seeds,draws,validation_score_mean,")
-    assert "--vary eta=0,5 lr=0.001,0.05" in page
+    assert "eta=0,5 lr=0.001,0.05" in page
 
 
 def test_without_variation_nothing_is_shown_of_it(comparison):

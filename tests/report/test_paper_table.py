@@ -12,7 +12,7 @@ import dbpt
 from dbpt.evaluation.results import FIGURES
 from dbpt.report.paper import in_latex, paper_table
 
-HOSTILE = r"""50%_{x} & $y$ #1 ~^ \input{/etc/passwd} "q" <a|b> }{ — é"""
+HOSTILE = r"""[50]*% γΩ≥×_{x} & $y$ #1 ~^ \input{/etc/passwd} "q" <a|b> }{ — é"""
 ZERO_SHOT, ERM, DBPT, JTT = ROWS
 
 
@@ -84,7 +84,9 @@ def test_latex_is_whole_whatever_the_names_are():
     ]  # fmt: skip
     assert cells[1][0] == in_latex(HOSTILE) and r"\input" not in caption + cells[1][0]
     assert "standard deviation over 5 seeds" in caption and r"a 95 \% interval" in caption
-    assert caption.startswith(r"Results of 50\%\_\{x\} \& \$y\$ \#1 \textasciitilde{}\textasciicircum{}")
+    assert caption.startswith(
+        r"Results of {[}50{]}{*}\% $\gamma$$\Omega$$\geq$$\times$\_\{x\} \& \$y\$ \#1 \textasciitilde{}"
+    )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
@@ -102,10 +104,15 @@ def test_a_comparison_writes_it_for_pandas_and_latex(comparison):
     assert frame["Worst group"][best].startswith("**")
     assert len(frame) == len(comparison.rows) and any(note.startswith("Best in bold") for note in frame.attrs["notes"])
     caption, cells = parsed(comparison.to_latex("Ours", label="tab:ours"))
-    assert caption.startswith("Ours. squares: test split") and len(cells) == 1 + len(comparison.rows)
+    assert caption.startswith("Ours. Data set squares: test split") and len(cells) == 1 + len(comparison.rows)
     assert r"\label{tab:ours}" in comparison.to_latex(label="tab:ours")
     with pytest.raises(dbpt.InputError, match="^style: found 'latex'; expected 'full' or 'paper'"):
         comparison.to_pandas(style="latex")
+    for wrong in ({"label": "tab:a_b%"}, {"label": "a}b"}, {"caption": 3}):
+        with pytest.raises(
+            dbpt.InputError, match="^(label: found 'tab:a_b%'|label: found 'a}b'|caption: found 3); exp"
+        ):
+            comparison.to_latex(**wrong)
 
 
 def test_a_run_has_one_training_of_each_row_so_only_the_best_is_marked(tiny_run):

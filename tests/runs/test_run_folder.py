@@ -25,7 +25,7 @@ def test_a_path_that_is_no_run_gets_the_one_that_may_be_meant(copied):
     for path, hint in mistakes.items():
         with pytest.raises(InputError) as refused:
             dbpt.load(path)
-        assert "not a run folder" in str(refused.value) and hint in str(refused.value)
+        assert ("not a run" if path.exists() else "no such") in str(refused.value) and hint in str(refused.value)
     (copied / "run.json").rename(copied / "plan.json")
     with pytest.raises(InputError, match=r"not a run folder .*, but that of a comparison; .* --out in dbpt fit"):
         dbpt.load(copied)

@@ -14,7 +14,6 @@ from dbpt.evaluation import Group, results
 from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import Evaluated, difference_of, rows_named
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
-from dbpt.objectives import OBJECTIVES
 from dbpt.report.paper import PaperTable, paper_table
 from dbpt.report.summary import FactorFigures, Row, Summary
 from dbpt.report.tables import WIDEST, Shown, results_table, table_lines
@@ -65,9 +64,6 @@ class Result(Shown):
             finished_run(path.parent)
             path = path.with_name("metrics.json")
         result = cls(path.parent, read_metrics(path))
-        for row in result.metrics.rows if result.metrics.saved is None else ():
-            if row.objective is not None:
-                OBJECTIVES.check(str(path), row.objective)
         try:
             result.table()
         except InputError:  # not about the file, such as a plugin that can't be imported
@@ -219,11 +215,14 @@ class Result(Shown):
 
         Args:
             caption: a text before the notes in the caption, which say what ± and the marks are; escaped as all names.
-            label: the label, as it stands.
+            label: the label, of letters, digits and : . _ / + -
 
         Returns:
             The lines. The best of a column is in bold, and a dagger marks what can't be told from it. pdflatex can't
-            print names in other than Latin letters; XeLaTeX and LuaLaTeX can.
+            print names in other than Latin and Greek letters; XeLaTeX and LuaLaTeX can.
+
+        Raises:
+            InputError: for a caption that is no text, and for other letters in the label.
         """
         return self._paper.latex(caption, label)
 

@@ -78,7 +78,10 @@ def _below(absolute: Path, root: Path) -> Path | None:
 
 OWN_FOLDERS = {
     ("run.json", "config.toml"): "a run; dbpt evaluate, predict and label take it, and dbpt audit as --predictions",
-    ("plan.json", "config.toml"): "a comparison; dbpt compare --resume continues it as --out",
+    (
+        "plan.json",
+        "config.toml",
+    ): "a comparison; dbpt.Result.read shows its figures, dbpt compare --resume continues it as --out",
     ("audit.json", "status.json"): "an audit; dbpt audit takes it as --baseline",
     ("discover.json", "status.json"): "a discovery; its discover.html has the commands to go on with",
     ("design.json", "sample.csv"): "a sample to label; dbpt label FOLDER --labels CSV judges it",

@@ -123,8 +123,9 @@ def interval_over_draws(
 
     It is difference ± t · s. The difference is that with all rows, which has no bias, unlike those with half of them.
     Their standard deviation s is its standard error (`half_of_each`), so more draws don't make it smaller. Few rows
-    estimate s as badly as few draws, so t has 1 / (1/(K - 1) + 1/(n - 1)) degrees of freedom for K draws and n training
-    rows in the ``smallest_group``; but at least 2, unless K is 2. None for a single draw, and if all are equal.
+    estimate s as badly as few draws, so t has 1 / (1/(K - 1) + 1/(n - 1)) degrees of freedom, rounded to a whole
+    number, for K draws and n training rows in the ``smallest_group``; but at least 2, unless K is 2. None for a single
+    draw, and if all are equal.
 
     >>> low, high = interval_over_draws(2.5, [1.0, 2.0, 3.0], 14)
     >>> round(low, 3), round(high, 3)

@@ -4,7 +4,7 @@ from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.guesses.base import OWN_VALUES, Provenance
 from dbpt.guesses.trust import FactorGuesses
-from dbpt.objectives import OBJECTIVES
+from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.report.summary import SPLIT_NAMES, Summary, named
 from dbpt.report.text import coded_in_words, count_of, cross_validation_text, guesser, interval_text, percent, points
 from dbpt.settings.fields import AUTO, varied_in_words
@@ -135,8 +135,9 @@ def selected_by(metrics: Metrics) -> str:
     """Return the rule by which the best epochs of a run or a comparison were chosen, and the rows with another one."""
     selection, others = metrics.model_selection, list[str]()
     if selection == AUTO:  # rows of a comparison may have both defaults
-        know = {OBJECTIVES[row.objective].uses_groups for row in metrics.rows if row.objective is not None}
-        selection, others = DEFAULT_SELECTIONS[True in know], ["methods without groups"] if len(know) > 1 else []
+        rules = {row.model_selection for row in metrics.rows if row.objective is not None}
+        selection = DEFAULT_SELECTIONS[DEFAULT_SELECTIONS[True] in rules]
+        others = ["methods without groups"] if len(rules) > 1 else []
     else:
         others = [row.title for row in metrics.rows if row.model_selection not in (None, selection)]
     by_ppa = any(row.group_source == "ppa" for row in metrics.rows)
@@ -332,7 +333,7 @@ def _about_methods(metrics: Metrics) -> list[str]:
             continue
         if (more := row.epochs - row.varied.get("epochs", epochs)) > 0:
             lines.append(f"{titles[name]} first trains {count_of(more, 'extra epoch')}")
-        if (split := OBJECTIVES[row.objective].trains_on) != "train":
+        if (split := OBJECTIVES.get(row.objective, Objective).trains_on) != "train":
             flattery = "; it is judged on them here, so its figures prove nothing" if split == metrics.split else ""
             lines.append(f"{titles[name]} learns from rows of split {split!r}, all others from 'train'{flattery}")
     return lines

@@ -7,7 +7,7 @@ from dbpt.evaluation.accuracy import are_apart
 from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
-from dbpt.objectives import OBJECTIVES
+from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.report.audit_sentences import distrust
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import Row, Summary
@@ -79,7 +79,7 @@ MOST_NAMED = 6
 def _complexity(row: Row) -> tuple[object, ...]:
     """Return by what rows are called simple: first no true attribute and no training, at last few own settings."""
     record = row.record
-    kind = None if record.objective is None else OBJECTIVES[record.objective]
+    kind = None if record.objective is None else OBJECTIVES.get(record.objective, Objective)
     if kind is None:
         return False, False
     epochs = record.varied.get("epochs", row.metrics.settings.epochs)

@@ -1,10 +1,12 @@
 """The table of a comparison as papers print it: figures ± deviations, with the best of each column marked."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
+from dbpt.errors import InputError
 from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import shared_by
 from dbpt.evaluation.results import Metrics, Row
@@ -37,6 +39,10 @@ class PaperTable:
 
     def latex(self, caption: str, label: str) -> str:
         """Return a ``table`` of LaTeX; ``caption`` stands before the notes."""
+        if not isinstance(caption, str):
+            raise InputError(f"caption: found {caption!r:.200}; expected a text")
+        if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9:._/+ -]+", label):
+            raise InputError(f"label: found {label!r:.200}; expected letters, digits and : . _ / + -, as in tab:birds")
         names = sum(name in ("Method", "Head") for name in self.header)
         marked = [[IN_LATEX[mark].format(in_latex(cell)) for cell, mark in line] for line in self.cells]
         rows = [" & ".join(line) + r" \\" for line in [list(map(in_latex, self.header)), *marked]]
@@ -78,7 +84,7 @@ def paper_table(metrics: Metrics, differs: Differs) -> PaperTable:
     if judged[1:] and differs(judged[0], judged[1], shared_by(len(judged) - 1)).over_images is None:
         shown.append("differences over images are not tested: the folder lacks the answers")
     first, *others = heading(summary)
-    notes = [f"{first}.", *map(text.sentence, [*others, *shown])]
+    notes = [f"Data set {first}.", *map(text.sentence, [*others, *shown])]
     return PaperTable(["Method", *(["Head"] if several else []), *columns], cells, notes)
 
 
@@ -98,11 +104,24 @@ def _column(metrics: Metrics, name: str, differs: Differs) -> list[tuple[str, Ma
     return cells
 
 
-SPECIAL = {letter: rf"\{letter}" for letter in "&%$#_{}"} | {
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
-    **{"±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$", "†": r"$^\dagger$", "\u202f": r"\,", "\u00a0": "~"},
-}
+GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega"
+CAPITALS = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+SIGNS = "geq leq neq approx times to infty"
+NAMES = zip("αβγδεζηθικλμνξπρστφχψωΓΔΘΛΞΠΣΥΦΨΩ≥≤≠≈×→∞", f"{GREEK} {CAPITALS} {SIGNS}".split(), strict=True)
+SPECIAL = (
+    {letter: rf"\{letter}" for letter in "&%$#_{}"}
+    | {letter: rf"$\{name}$" for letter, name in NAMES}
+    | {
+        **{
+            "[": "{[}",
+            "]": "{]}",
+            "*": "{*}",
+        },  # at the start of a row LaTeX takes them for arguments of the line break
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
+        **{"±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$", "†": r"$^\dagger$", "\u202f": r"\,", "\u00a0": "~"},
+    }
+)
 
 
 def in_latex(content: str) -> str:

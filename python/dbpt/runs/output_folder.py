@@ -189,7 +189,8 @@ class OutputFolder(Generic[R]):
         """Read the marker. Raises `InputError` if it is missing, damaged or of another version."""
         path = folder / self.marker
         if is_missing(path):
-            problem = f"{folder}: not {self._a_title} folder (no {self.marker})"
+            wrong = f"not {self._a_title} folder (no {self.marker})" if os.path.lexists(folder) else "no such folder"
+            problem = f"{folder}: {wrong}"
             with contextlib.suppress(OSError):
                 if inside := sorted(folder.glob(f"*/{self.marker}")):
                     raise InputError(f"{problem}, but it holds {len(inside)}; give one, such as {inside[0].parent}")

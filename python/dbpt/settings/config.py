@@ -190,14 +190,14 @@ class FitConfig(Settings):
         return "".join(lines).replace("\x7f", "\\u007f")
 
 
-def make_config(settings: Mapping[str, Any]) -> FitConfig:
-    """Build a `FitConfig` from names and values, completed by a ``recipe``. Refuses unknown names."""
+def make_config(settings: Mapping[str, Any], verb: str = "fit") -> FitConfig:
+    """Build a `FitConfig` from names and values, completed by a ``recipe``. Refuses names unknown to the ``verb``."""
     given = dict(settings)
     recipe = given.pop("recipe", "default")
     valid = [setting.name for setting in fields(FitConfig)]
     for name in given:
         if name not in valid:
-            hint = nearest(name, ["recipe", *valid]) or "; dbpt fit --help-all lists all settings"
+            hint = nearest(name, ["recipe", *valid]) or f"; dbpt {verb} --help-all lists all settings"
             raise InputError(f"unknown setting {name!r}{hint}")
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt._core import __version__
+from dbpt.arguments import integer
 from dbpt.cautions import Caution, caution
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.compare import plan as planning
@@ -142,10 +143,7 @@ def compare(
         InputError: as `fit` does, and for a plan that can't be carried out.
     """
     Watch(callbacks)  # refuses wrong ones before any work
-    if jobs < 1:
-        raise InputError(
-            f"--jobs: found {jobs}; expected the number of processes that train at the same time, 1 or more"
-        )
+    jobs = integer("--jobs", jobs, 1)
     # ranks would each do all of the work and overwrite each other's files
     if launched() or group_size() > 1:
         raise InputError(

@@ -5,13 +5,14 @@ Nothing here reads data or imports torch, so that a bad plan is refused at once.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from dbpt.arguments import integer
 from dbpt.errors import InputError, nearest, plain_number
 from dbpt.evaluation.repeats import rows_named
 from dbpt.evaluation.results import Row
@@ -184,7 +185,7 @@ def shared_settings(settings: Mapping[str, object]) -> FitConfig:
     for name, argument in BY_THE_PLAN.items():
         if name in settings and (name, settings[name]) != ("prompts", "class"):  # as rows are without :group
             raise InputError(f"{flag_of(name)}: each row of a comparison has its own; name them in --{argument}")
-    return make_config({name: value for name, value in settings.items() if name != "prompts"})
+    return make_config({name: value for name, value in settings.items() if name != "prompts"}, "compare")
 
 
 def make_plan(
@@ -214,7 +215,10 @@ def make_plan(
     _refuse_repeats("--heads", head_names)
     if methods is None and all(why_not_mixed(head, has_words=not config.has_unnamed_groups) for head in head_names):
         parsed = [method for method in parsed if not method.is_mixed]
-    all_seeds, draws = _seeds(seeds), _draws(resample)
+    if vary is not None and not isinstance(vary, Mapping):
+        raise InputError(f"--vary: found {vary!r:.200}; expected values by setting, such as {{'eta': [0, 1]}}")
+    all_seeds = _seeds(seeds)
+    draws = 0 if resample is None else integer("--resample", resample, 2, MOST_SEEDS)
     if draws and len(all_seeds) > 1:
         raise InputError(f"--resample {draws}: each draw has a seed of its own; leave --seeds out, or give one seed")
     # those without training, then head by head, so that a table's neighbours are comparable
@@ -282,7 +286,9 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
     if name not in VARIABLE:
         if name in (field_.name for field_ in fields(FitConfig)):
             raise InputError(f"{flag}: all rows share it; make a comparison for each value")
-        raise InputError(f"{flag}: unknown setting{nearest(name, list(VARIABLE))}; valid are {', '.join(VARIABLE)}")
+        raise InputError(
+            f"{flag}: unknown setting{nearest(str(name), list(VARIABLE))}; valid are {', '.join(VARIABLE)}"
+        )
     given = given.tolist() if isinstance(given, np.ndarray) else given  # such as np.geomspace(1e-4, 1e-2, 5)
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise InputError(f"{flag}: found {given!r:.200}; expected a list of values")
@@ -321,10 +327,14 @@ def _reads(name: str, method: Method, head: str | None, config: FitConfig, vary:
 
 
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:
-    names = [name.strip() for name in (re.split(r"[\s,]+", given.strip(", ")) if isinstance(given, str) else given)]
-    if not names or not all(names):
+    names = re.split(r"[\s,]+", given.strip(", ")) if isinstance(given, str) else given
+    if (
+        not isinstance(names, Collection)
+        or not names
+        or not all(isinstance(name, str) and name.strip() for name in names)
+    ):
         raise InputError(f"{flag}: found {given!r}; expected names, separated by spaces or commas on the command line")
-    return names
+    return [name.strip() for name in names]
 
 
 def _parse_method(text: str) -> Method:
@@ -356,24 +366,15 @@ def _refuse_repeats(flag: str, names: list[str]) -> None:
             raise InputError(f"{flag}: {name!r} is given twice; keep one")
 
 
-def _draws(resample: int | None) -> int:
-    if resample is None:
-        return 0
-    if not 2 <= resample <= MOST_SEEDS:
-        raise InputError(f"--resample: found {resample}; expected the number of draws, 2 to {MOST_SEEDS}")
-    return resample
-
-
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    seeds = seeds.tolist() if isinstance(seeds, np.ndarray | np.integer) else seeds
     if isinstance(seeds, int):
         if seeds < 1:
             raise InputError(f"--seeds: found {seeds}; expected at least 1, how many there are, or a list such as 3 7")
         if seeds > MOST_SEEDS:
             raise InputError(f"--seeds: found {seeds}, so many seeds; for seed {seeds} alone write {seeds},")
         return tuple(range(seeds))
-    if not seeds:
-        raise InputError("--seeds: found no seed; expected how many there are, or a list such as 3 7")
-    if not all(isinstance(seed, int) for seed in seeds):
-        raise InputError(f"--seeds: found {seeds!r}; expected how many there are, or a list such as [3, 7]")
+    if not isinstance(seeds, Collection) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise InputError(f"--seeds: found {seeds!r:.200}; expected how many there are, or a list such as 3 7")
     _refuse_repeats("--seeds", list(map(str, seeds)))
     return tuple(seeds)
