@@ -98,7 +98,7 @@ def test_one_line_for_a_bad_folder(folder, tmp_path, paths, message):
     ("files", "hint"),
     [
         (("run.json", "config.toml"), "a run; dbpt evaluate, predict and label take it"),
-        (("plan.json", "config.toml"), "a comparison; dbpt compare --resume"),
+        (("plan.json", "config.toml"), "a comparison; dbpt.Result.read shows its figures, dbpt compare --resume"),
         (("audit.json", "status.json"), "an audit; dbpt audit takes it as --baseline"),
         (("discover.json", "status.json"), "a discovery; its discover.html"),
         (("design.json", "sample.csv"), "a sample to label; dbpt label FOLDER --labels CSV"),
