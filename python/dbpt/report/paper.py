@@ -108,20 +108,11 @@ GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu x
 CAPITALS = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 SIGNS = "geq leq neq approx times to infty"
 NAMES = zip("αβγδεζηθικλμνξπρστφχψωΓΔΘΛΞΠΣΥΦΨΩ≥≤≠≈×→∞", f"{GREEK} {CAPITALS} {SIGNS}".split(), strict=True)
-SPECIAL = (
-    {letter: rf"\{letter}" for letter in "&%$#_{}"}
-    | {letter: rf"$\{name}$" for letter, name in NAMES}
-    | {
-        **{
-            "[": "{[}",
-            "]": "{]}",
-            "*": "{*}",
-        },  # at the start of a row LaTeX takes them for arguments of the line break
-        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
-        **{"±": r"$\pm$", "−": "$-$", "–": "--", "·": r"$\cdot$", "†": r"$^\dagger$", "\u202f": r"\,", "\u00a0": "~"},
-    }
-)
+SPECIAL = {letter: rf"\{letter}" for letter in "&%$#_{}"} | {letter: rf"$\{name}$" for letter, name in NAMES}
+SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "''"}
+SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "−": "$-$", "–": "--", "±": r"$\pm$"}
+SPECIAL |= {"·": r"$\cdot$", "†": r"$^\dagger$", "\u202f": r"\,", "\u00a0": "~"}
+SPECIAL |= {letter: f"{{{letter}}}" for letter in "[]*"}  # after a line break LaTeX takes them for its arguments
 
 
 def in_latex(content: str) -> str:

@@ -128,6 +128,7 @@ def test_the_page_shows_the_first_of_each_kind(audited):
         paths = [row["path"] for row in rows if row["looks_like"] == kind]
         places = [shown.index(path) for path in paths]
         assert places == sorted(places) and paths
+        assert f"<strong>{kind}</strong>: {len(paths)} images" in shown
 
 
 def test_an_audit_without_suspicious_images_has_an_empty_table_and_no_section(tiny, tmp_path):
