@@ -110,5 +110,5 @@ def test_whatever_takes_long_has_a_bar(tiny, tmp_path, monkeypatch):
     compare(tiny, tmp_path / "compare", epochs=1)
     list(dbpt.load(run).predict(tiny.table.parent))
     verify_cache(tmp_path / "cache/features")
-    titles = ["verifying", "drawing demo-celeba", "reading headers", "embedding", "dbpt", "comparison", "predicting"]
+    titles = ["verifying", "drawing demo-celeba", "decoding", "embedding", "dbpt", "comparison", "predicting"]
     assert [title for title in titles if f"\r{title}" not in terminal.getvalue()] == []

@@ -37,7 +37,7 @@ def test_every_row_is_compared_with_the_one_of_its_head(against):
     page, table = (against.folder / "compare.html").read_text(), " ".join(str(against).split())
     assert "against balanced: mean difference in worst-group accuracy to balanced with the same head and seed" in table
     assert "Worst group\nagainst balanced" in page and "against ERM" not in page + table
-    assert "--against balanced" in page
+    assert "<span>--against</span> balanced" in page
     frame = against.to_pandas()
     assert frame["gap_against_balanced_mean"].iloc[-1] == rows[-1].difference.figures["gap"].mean
     assert not [name for name in frame if "against_erm" in name]

@@ -203,7 +203,8 @@ def test_figures_are_shares_within_their_intervals(strata):
     if len(present) == 1:
         low, of_group = found.worst_group_accuracy.low, next(a.low for a in found.accuracy if a.low is not None)
         assert low <= of_group
-        assert low == of_group or sum(n > 0 for n in found.images) > 1
+        # the limit of a group counts the estimate as one more draw
+        assert low == pytest.approx(of_group, abs=0.02) or sum(n > 0 for n in found.images) > 1
 
 
 @pytest.mark.parametrize("labelled", [5, 10, 16])
