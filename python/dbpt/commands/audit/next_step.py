@@ -65,24 +65,25 @@ def next_step(
     if verdict.kind == "bias":
         step = replace(step, doubted=[factor.name for factor in factors if factor.verdict.kind == "untrusted"])
     if by_guesses and guesses.provenance not in OWN_VALUES and subject.config.opens_images:
-        step = replace(step, label=_label(subject, step.commands))
+        step = replace(step, label=_label(subject, step))
     return step
 
 
-def _label(subject: Subject, commands: Sequence[str]) -> list[str]:
-    """Return what draws a sample to label: of the audited run, or of one with its guesses that ``commands`` may train.
+def _label(subject: Subject, step: NextStep) -> list[str]:
+    """Return what draws a sample to label: of the audited run, or of one with its guesses that ``step`` may train.
 
-    Empty if ``commands`` do so, or if no training images make a run.
+    Empty if ``step`` does so, as it does after a method, or if no training images make a run.
     """
-    done, names = [line.split()[1] for line in commands], ("data", "attributes", "factors")
-    if "label" in done or not subject.dataset.in_split("train").any():
+    if step.method is not None or not subject.dataset.in_split("train").any():
         return []
-    own = RUN_FOLDER.read_settings(Path(subject.title)) if subject.by == "run" else None
-    if own and all(getattr(own, name) == getattr(subject.config, name) for name in names):
-        return [label_command(Path(subject.title))]
+    if subject.by == "run" and (audited := subject.predictions_named):
+        own, names = RUN_FOLDER.read_settings(Path(audited)), ("data", "attributes", "factors")
+        if all(getattr(own, name) == getattr(subject.config, name) for name in names):
+            return [label_command(Path(audited))]
+    is_trained = step.kind in ("train", "train without weights")
     run = f"runs/{subject.dataset.name}"
     fit = Command("fit", subject.source, {"out": run, "head": "linear"} | _settings(subject, (), TRAINING_SETTINGS))
-    return [*([] if "fit" in done else [str(fit)]), label_command(Path(run))]
+    return [*([] if is_trained else [str(fit)]), label_command(Path(run))]
 
 
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
