@@ -83,7 +83,7 @@ def test_what_is_left_out_is_noted_but_for_hidden_entries(folder):
     ("paths", "message"),
     [
         (("a.jpg", "train/b.jpg"), "no image in a folder of its class"),
-        (("b.csv", "images.csv", "images/a.jpg"), "pets/images.csv; as folders of classes, "),
+        (("b.csv", "images.csv", "images/a.jpg"), "pets/images.csv; it can't be read as folders of classes: "),
         (("a.csv", "b.jpg"), "give its table, "),
         (("train/dog/a.jpg", "dog/a.jpg"), "'dog' beside 'train'; expected either splits, with the classes in each"),
         (("train/dog/a.jpg", "train/cat/a.jpg", "val/cow/a.jpg"), "class 'cow' has 1 rows"),

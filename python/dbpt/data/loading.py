@@ -266,8 +266,7 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
         if is_saved or not tables:
             raise
         table = path / min(tables, key=lambda name: Path(name).stem not in names)  # images.csv beside images/
-        problem = str(error).partition(";")[0]  # its way out would lead away from the table
-        raise InputError(f"{path}: give its table, {table}; as folders of classes, {problem}") from None
+        raise InputError(f"{path}: give its table, {table}; it can't be read as folders of classes: {error}") from None
 
 
 def _read_table(path: Path, request: tabular.DataRequest) -> Dataset:
