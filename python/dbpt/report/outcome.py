@@ -160,9 +160,9 @@ def _effect(change: float, after: Row, was_biased: bool, group: str, *, is_clear
 
 def _worst_of(row: Row) -> str:
     """Return the name of the worst group, and how many others are as bad."""
-    worst, *others = [group for group in row.groups if row.worst and group.accuracy == row.worst.accuracy]
-    name = group_name(worst.class_name, worst.attribute).replace(" · ", "\u00a0·\u00a0")
-    return f"{name} and {count_of(len(others), 'other group')}" if others else name
+    assert row.worst is not None
+    name = group_name(row.worst.class_name, row.worst.attribute).replace(" · ", "\u00a0·\u00a0")
+    return f"{name} and {count_of(row.also_worst, 'other group')}" if row.also_worst else name
 
 
 def _change(before: Row, after: Row) -> float:

@@ -23,10 +23,11 @@ MOST_ON_SHEETS = 768
 
 @dataclass(frozen=True)
 class Strip:
-    """Some pictures, with a title that says which."""
+    """Some pictures, with a title that says which, the first ``of`` so many if that is known."""
 
     title: str
     pictures: tuple[Picture, ...]
+    of: int | None = None
 
 
 @dataclass(frozen=True)

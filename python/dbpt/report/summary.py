@@ -131,6 +131,12 @@ class Row(Brief):
         return next(iter(worst_first(self.groups)), None)
 
     @property
+    def also_worst(self) -> int:
+        """The number of other groups with the accuracy of the worst."""
+        lowest = self.worst and self.worst.accuracy
+        return sum(lowest is not None and each.accuracy == lowest for each in self.groups) - (lowest is not None)
+
+    @property
     def factors(self) -> list[FactorFigures]:
         """Each of several factors alone; none for one attribute, and if the seeds disagree on the groups."""
         return factor_figures(self.metrics, () if self.record.groups_differ else self.groups, self.average_accuracy)

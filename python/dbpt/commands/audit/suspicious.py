@@ -98,5 +98,5 @@ def suspicious_strips(columns: Mapping[str, Column], root: Path, page: Path) -> 
             )
             for row, picture in pictures.items()
         ]
-        strips.append(Strip(kind, tuple(shown)))
+        strips.append(Strip(kind, tuple(shown), of=len(rows)))
     return strips
