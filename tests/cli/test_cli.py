@@ -124,6 +124,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
     ("arguments", "message"),
     [
         (["fti", "demo"], "No such command 'fti'"),
+        (["data", "a.csv"], "'a.csv' is no command of dbpt data; write dbpt data check DATA"),
         (["fit", "demo", "--out", "o", "--epoch", "3"], "--epochs"),
         (["fit", "demo", "--out", "o", "--atributes", "a", "b"], "--attributes"),
         (["fit", "demo", "--out", "o", "--epochs", "three"], "'three' is not a valid integer"),

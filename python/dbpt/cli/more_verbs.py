@@ -204,9 +204,8 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
 
     is_first = launched_rank() == 0
     if is_first and failures is not None:
-        if failures.suffix.lower() != ".csv":  # so that it can't be an image
-            raise click.UsageError(f"--failures {failures}: is a CSV file; choose another name, one that ends in .csv")
-        files.check_output("--failures", failures, overwrite=overwrite, reads=[data, *map(str, options.values())])
+        reads = [data, *map(str, options.values())]
+        files.check_output("--failures", failures, overwrite=overwrite, reads=reads, ending=".csv")
 
     def write(reasons: Iterable[tuple[str, str]]) -> None:
         if is_first and failures is not None:
@@ -228,7 +227,19 @@ DATA_EXAMPLES = """
 """
 
 
-@click.group()
+class DataGroup(click.Group):
+    """``dbpt data``, which has one command; who leaves it out is told to write it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its arguments."""
+        if self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"{args[0]!r} is no command of dbpt data; write dbpt data check DATA")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=DataGroup)
 def data() -> None:
     """Check a data set before training."""
 
@@ -281,7 +292,7 @@ def _features(folder: Path | None) -> Path:
     from dbpt.storage.files import TEXTS
 
     cache = cache_folder(folder)
-    problem = ""
+    problem = "" if folder is None or os.path.lexists(cache) else "does not exist"
     if os.path.lexists(cache):
         problem = "" if cache.is_dir() else "is not a folder"
         with contextlib.suppress(OSError):  # a folder that can't be listed is named later

@@ -202,6 +202,7 @@ def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, *
 
     DATA is as for dbpt fit, by default the run's own.
     """
+    shared.check_run_is_first("evaluate", run, [data])
     from dbpt.commands.evaluate import evaluate as run_evaluate
 
     result = run_evaluate(run, data, weights=weights, **shared.given(options))
@@ -236,6 +237,7 @@ def predict(
     file that is not an image, the column error says why. If all fail, nothing is written and the exit code is 2. Text
     that a spreadsheet would run as a formula gets an apostrophe in front.
     """
+    shared.check_run_is_first("predict", run, images)
     from tqdm import tqdm
 
     from dbpt.features import list_images
@@ -243,7 +245,7 @@ def predict(
 
     paths = list_images(_named(images))
     if out is not None:
-        check_output("--out", out, overwrite=overwrite, reads=[*map(str, paths), run, weights or run])
+        check_output("--out", out, overwrite=overwrite, reads=[*map(str, paths), run, weights or run], ending=".csv")
     classifier = load(run, device=device, weights=weights)
     columns = ["path", "prediction", *(f"p_{name}" for name in classifier.class_names)]
     columns += ["pseudo_attribute", "confidence"] if with_attribute else []
@@ -300,7 +302,7 @@ def export(run: Path, onnx: Path, overwrite: bool, weights: Path | None) -> None
     """
     from dbpt.runs.run_folder import load
 
-    check_output("--onnx", onnx, overwrite=overwrite, reads=[run, weights or run])
+    check_output("--onnx", onnx, overwrite=overwrite, reads=[run, weights or run], ending=".onnx")
     load(run, device="cpu", weights=weights).to_onnx(onnx, overwrite=overwrite)
     logger.info(f"{onnx}: image tower and head; onnxruntime gives the same results as torch")
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dbpt import arguments
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
 from dbpt.evaluation import Group, results
@@ -59,7 +60,7 @@ class Result(Shown):
         Raises:
             InputError: if it isn't there or was changed.
         """
-        path = Path(folder) / "compare.json"
+        path = arguments.path("folder", folder) / "compare.json"
         if not os.path.lexists(path):
             finished_run(path.parent)
             path = path.with_name("metrics.json")

@@ -169,7 +169,7 @@ def write_onnx(
         InputError: for a file that can't be written, missing packages, a tower that is too large or that torch can't
             export, and other results in onnxruntime. There is no new file then.
     """
-    check_output("--onnx", path, overwrite=overwrite)
+    check_output("--onnx", path, overwrite=overwrite, ending=".onnx")
     for name in ("onnx", "onnxscript", "onnxruntime"):
         optional_module(name, "--onnx", ONNX)
     module = _Outputs(classifier).eval()

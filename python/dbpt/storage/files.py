@@ -124,13 +124,21 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
 
 
 def check_output(
-    option: str, path: Path, *, overwrite: bool, reads: Iterable[str | Path] = (), advice: str = "choose another name"
+    option: str,
+    path: Path,
+    *,
+    overwrite: bool,
+    reads: Iterable[str | Path] = (),
+    ending: str = "",
+    advice: str = "choose another name",
 ) -> None:
     """Refuse an output that exists (unless ``overwrite``), is no regular file or can't be made.
 
-    A file in ``reads``, or in a folder among them, is never replaced. ``advice`` says what to do about a ``path`` that
-    is no regular file.
+    So is a name without the ``ending`` of its format. A file in ``reads``, or in a folder among them, is never
+    replaced. ``advice`` says what to do about a ``path`` that is no regular file.
     """
+    if ending and path.suffix.lower() != ending:
+        raise InputError(f"{option} {path}: is written as {ending[1:].upper()}; choose a name that ends in {ending}")
     try:
         status = os.lstat(path)
     except FileNotFoundError:

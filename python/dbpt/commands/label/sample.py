@@ -258,7 +258,7 @@ def draw_label_sample(
     Raises:
         InputError: if ``out`` exists, if ``n`` is too small, or if images are gone or unreadable now.
     """
-    folder = Path(out)
+    folder = arguments.path("out", out)
     if os.path.lexists(folder):
         raise InputError(f"--out {folder}: exists; choose another name, since labels may belong to that sample")
     check_can_create(folder)
