@@ -14,7 +14,7 @@ from dbpt.commands.audit.next_step import UNRELATED
 from dbpt.data.loading import import_pandas
 from dbpt.data.writing import Column
 from dbpt.evaluation import Group
-from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.accuracy import also_worst, worst_first
 from dbpt.evaluation.audit import AuditFigures, Verdict
 from dbpt.groups import group_name
 from dbpt.guesses.base import OWN_VALUES
@@ -330,7 +330,12 @@ def render_audit(
     confusion = np.array([[figures.confusion.get(y, {}).get(k, 0) for k in data.classes] for y in data.classes])
     adjusted = {"has_adjusted": has_adjusted(figures)}
     values = {"figures": figures, "right": int(confusion.trace()), **adjusted}
-    values |= {"worst_first": worst_first, "most_bars": MOST_BARS, "most_rows": sections.MOST_GROUPS_TABLED}
+    values |= {
+        "worst_first": worst_first,
+        "also_worst": also_worst(figures.groups),
+        "most_bars": MOST_BARS,
+        "most_rows": sections.MOST_GROUPS_TABLED,
+    }
     values |= {"unrelated": UNRELATED, "clear": CLEAR}
     title = f"{'Combinations' if factors else 'Groups'}, worst first"
     groups = section("audited_groups", title, "groups", chart=charts["accuracy"], factor=None, **values)
