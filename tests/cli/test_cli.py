@@ -18,8 +18,8 @@ from tiny import Tiny
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from unprivileged import unprivileged
 
+from dbpt.cli import fit_and_compare as fit_command
 from dbpt.cli import main
-from dbpt.cli import verbs as fit_command
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import SECTIONS

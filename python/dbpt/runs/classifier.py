@@ -261,13 +261,7 @@ class Classifier(ModelHubMixin):
         """
         from dbpt.runs.exports import write_onnx
 
-        size, spec = self.backbone.preprocess.size, self.backbone.spec
-        metadata = {
-            "classes": list(self.words.classes),
-            "attributes": list(self.words.attributes),
-            "preprocessing": {"size": size, **spec["preprocess"]},
-        }
-        write_onnx(Path(path), self.to_torch().cpu(), size, metadata, overwrite=overwrite)
+        write_onnx(Path(path), self.to_torch().cpu(), self.words, self.backbone, overwrite=overwrite)
 
     @overload
     def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...
