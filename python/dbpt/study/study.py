@@ -309,6 +309,16 @@ class Study:
         return Grouping.true(self.dataset, frozenset(use for use, wanted in asked.items() if wanted == "true"))
 
     @cached_property
+    def training_grouping(self) -> Grouping:
+        """The groups of the ``group_source``, which are trained on."""
+        return self.grouping(self.config.group_source)
+
+    @cached_property
+    def selection_grouping(self) -> Grouping:
+        """The groups by which model selection judges."""
+        return self.grouping(self.config.selecting_groups or "pseudo")
+
+    @cached_property
     def reported(self) -> Grouping:
         """The groups of all figures: of true attributes if enough rows of `split` have one, by `true_or_pseudo`."""
         if self.audited is not None:
