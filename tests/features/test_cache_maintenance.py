@@ -13,8 +13,8 @@ from dbpt.features import list_caches, prune_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import shard_name
 from dbpt.features.cache_keys import look_up_files
-from dbpt.storage.files import StoredArrays
 from dbpt.storage.locks import OwnedLock
+from dbpt.storage.tensors import StoredArrays
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")

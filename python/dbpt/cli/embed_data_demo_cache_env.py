@@ -128,7 +128,7 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 
 
 def _features(folder: Path | None) -> Path:
-    from dbpt.storage.files import TEXTS
+    from dbpt.storage.tensors import TEXTS
 
     cache = cache_folder(folder)
     problem = "" if folder is None or os.path.lexists(cache) else "does not exist"

@@ -30,7 +30,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import BackboneSettings
-from dbpt.storage.files import TEXTS, StoredArrays
+from dbpt.storage.tensors import TEXTS, StoredArrays
 from dbpt.study.coded import coded_attributes
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from made_up_guesses import guesses_of
 from made_up_results import LONG, NASTY, worded
 from matplotlib import pyplot
 
-from dbpt.commands.audit.result import Audit, render_audit
+from dbpt.commands.audit.page import render_audit
+from dbpt.commands.audit.result import Audit
 from dbpt.evaluation.audit import AuditedFactor, NextStep, Search, Verdict
 from dbpt.report.audit_sentences import LOOK_FIRST
 from dbpt.report.pictures import GroupExamples

@@ -49,7 +49,8 @@ from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO, Command
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
-from dbpt.storage.files import write_atomically, write_json, write_tensors
+from dbpt.storage.files import write_atomically, write_json
+from dbpt.storage.tensors import write_tensors
 from dbpt.study.data import with_data
 from dbpt.study.stages import image_columns, log_warnings, prepare
 from dbpt.study.study import Study
