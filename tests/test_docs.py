@@ -27,7 +27,7 @@ from tiny import CONFIG
 import dbpt
 import dbpt.data.demo
 from dbpt.cli import main
-from dbpt.cli.verbs import fit
+from dbpt.cli.fit_and_compare import fit
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
