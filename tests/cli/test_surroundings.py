@@ -135,7 +135,8 @@ def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
     def trains() -> bool:
         return (tmp_path / "run" / "checkpoints" / "erm.safetensors").exists()
 
-    code = launcher.run([*command, "--out", str(tmp_path / "run")], stderr, trains, signal.SIGTERM)
+    first = "from dbpt.training import checkpoints; checkpoints.SECONDS_BETWEEN = 0"
+    code = launcher.run([*command, "--out", str(tmp_path / "run")], stderr, trains, signal.SIGTERM, first)
     way_on = f"dbpt fit --resume --out {tmp_path / 'run'}"
     assert stderr.read_text().splitlines()[-1] == f"Terminated; nothing is half-written; continue with: {way_on}"
     assert code == 143

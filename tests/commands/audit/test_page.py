@@ -360,10 +360,10 @@ def test_a_table_that_scrolls_has_a_shadow_that_stays_where_it_is_cut():
                       for side in ("right", "left")]  # fmt: skip
 
 
-def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
+def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(plain, tmp_path):
     figures = figures_of()
-    few = with_pictures(figures, noise)
-    assert_readable([few, many_groups(noise)], tmp_path)
+    few = with_pictures(figures, plain)
+    assert_readable([few, many_groups(plain)], tmp_path)
     bad = few.replace("<main>", '<main><p class="bad">bad</p>')
     bad = bad.replace("</style>", ".bad { width: 2000px; max-width: none; color: var(--rule); }</style>")
     (of_page,) = looks([bad], tmp_path, dark=True)
