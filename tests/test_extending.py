@@ -122,7 +122,7 @@ def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(sit
 
 @pytest.mark.usefixtures("quick_jobs")
 def test_a_process_that_does_not_find_a_class_says_so(tiny, tmp_path, registries):
-    dbpt.register_objective("of-a-notebook")(type("Mine", (Erm,), {}))
+    dbpt.register_objective("of-a-notebook")(type("Mine", (Erm,), {"uses_groups": False}))
     settings = tiny.settings | {
         "methods": ["erm", "of-a-notebook"],
         "heads": "linear",
@@ -219,7 +219,7 @@ def test_two_packages_with_one_name_are_refused(site):
 def test_names_that_nobody_may_take(site, name, registries):
     problem = "the name .* is dbpt's own; choose another" if name in ("erm", "zero-shot") else "lower-case letters"
     with pytest.raises(InputError, match=f"^register objective {name!r}: .*{problem}"):
-        dbpt.register_objective(name)(type("Mine", (Erm,), {}))
+        dbpt.register_objective(name)(type("Mine", (Erm,), {"uses_groups": False}))
     install(site, {"dbpt.objectives": {name: "dbpt_shapes:Mine"}}, CODE)
     with pytest.warns(UserWarning, match=rf"^objective {name!r} \(entry point dbpt_shapes:Mine of .*: .*{problem}"):
         assert list(OBJECTIVES) == list(OBJECTIVES.loaded)
@@ -233,12 +233,16 @@ def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(regi
         dbpt.register_dataset("mine")(Erm)
     with pytest.raises(InputError, match="^register objective <class .*: expected a name of lower-case letters"):
         dbpt.register_objective(Erm)
-    first = dbpt.register_objective("mine")(type("Mine", (Erm,), {}))
+    first = dbpt.register_objective("mine")(type("Mine", (Erm,), {"uses_groups": False}))
     assert (first.name, first.title, OBJECTIVES["mine"]) == ("mine", "mine", first)
-    again = dbpt.register_objective("mine")(type("Mine", (Erm,), {"title": "My own"}))  # a notebook's cell, run again
+    again = dbpt.register_objective("mine")(
+        type("Mine", (Erm,), {"title": "My own", "uses_groups": False})
+    )  # a notebook's cell, run again
     assert (OBJECTIVES["mine"], again.title) == (again, "My own")
     with pytest.raises(InputError, match=r"test_extending.Mine has this name already; choose another$"):
-        dbpt.register_objective("mine")(type("Yours", (Erm,), {}))
+        dbpt.register_objective("mine")(type("Yours", (Erm,), {"uses_groups": False}))
+    with pytest.raises(InputError, match=r"Mine changes nothing of .*Objective \(did you mean 'row_weights'\?\)$"):
+        dbpt.register_objective("misspelt")(type("Mine", (Erm,), {"row_weight": lambda self: None}))
     assert (Erm.name, Erm.title) == ("erm", "ERM")
     for part, parts in (("words", {}), ("holds", {"words": None}), ("read", {"words": None, "holds": ""})):
         with pytest.raises(InputError, match=f"^register data 'mine': test_extending.Mine has no {part}$"):

@@ -180,6 +180,11 @@ class Registry(Mapping[str, type[T]]):
             return f"{_qualified(kind)} is called {vars(kind)['name']!r} already"
         if (other := self._classes.get(name)) is not None and _qualified(other) != _qualified(kind):
             return f"{_qualified(other)} has this name already; choose another"
+        own = {part for each in kind.__mro__ if each not in base.__mro__ for part in vars(each)}
+        parts = [part for part in dir(base) if part == "__init__" or (not part.startswith("_") and part not in UNREAD)]
+        if own.isdisjoint(parts):
+            meant = next(filter(None, (nearest(part, parts) for part in own - UNREAD if not part.startswith("_"))), "")
+            return f"{_qualified(kind)} changes nothing of {_qualified(base)}{meant}"
         return None
 
 

@@ -132,9 +132,9 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["fit", "demo", "--out", "o", "--objective", "ebm"], "--objective: 'ebm' is none of dbpt, gla, balanced"),
         (
             ["fit", "a b.csv"],
-            "Missing option '--out': run folder, created by this command; add it: dbpt fit 'a b.csv' --out",
+            "Missing option '--out': run folder, created by this command; add --out PATH",
         ),
-        (["export", "runs/photos"], "; add it: dbpt export runs/photos --onnx PATH"),
+        (["export", "runs/photos"], "; add --onnx PATH"),
         (["fit", "--out", "o"], "Missing argument 'DATA'"),
         (["fit", "demo", "--out"], "'--out' requires an argument"),
         (["embed", "demo", "--out", "e"], "--out e: features stay in the cache; name another with --cache"),

@@ -118,7 +118,10 @@ def test_a_callback_that_raises_stops_a_comparison(tiny, tmp_path, jobs, error, 
 
 
 @pytest.mark.parametrize("function", [dbpt.fit, dbpt.compare])
-@pytest.mark.parametrize("wrong", [Seen(), "tensorboard", [Seen], [print], [None]])
+@pytest.mark.parametrize(
+    "wrong",
+    [Seen(), "tensorboard", [Seen], [print], [None], [type("Misspelt", (dbpt.Callback,), {"on_epoch": print})()]],
+)
 def test_wrong_callbacks_get_one_line(tmp_path, function, wrong):
     with pytest.raises(InputError, match="callbacks: found .*; expected a list of objects with any of the methods"):
         function("nowhere.csv", out=tmp_path / "run", callbacks=wrong)

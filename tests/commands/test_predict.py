@@ -8,6 +8,7 @@ import sys
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -90,6 +91,8 @@ def test_predict_takes_one_path_or_any_iterable_and_checks_at_once(tiny, tiny_ru
     for size in (0, "a"):
         with pytest.raises(InputError, match=f"batch_size is {size!r}; expected"):
             classifier.predict(first, batch_size=size)
+    with pytest.raises(InputError, match="images is a DataFrame; give its column of paths"):
+        classifier.predict(pd.DataFrame({"path": [str(first)]}))
     with pytest.raises(InputError, match="^images is empty; expected a path, a folder, "):
         classifier.predict([])
 

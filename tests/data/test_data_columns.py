@@ -63,6 +63,10 @@ def test_messages_name_the_columns_of_the_file(table):
         (["file"], "--columns: 'file' is not ROLE=NAME, for example 'label=y'; roles: path, label, split, "),
         ("label=y", "--columns: found 'label=y'; expected a list such as ['label=y'] or a dict"),
         (["lable=y"], "prediction_path (did you mean 'label'?)"),
+        (
+            ["image=path"],
+            "attribute, prediction, prediction_path; write path=image",
+        ),
         (["label=y", "label=z"], "--columns: 'label' is given twice; one column holds it"),
         (["label= "], "--columns: label has no column name; write label=NAME"),
         (["label=y", "split=y"], "--columns: column 'y' is given for label and for split; each needs its own"),

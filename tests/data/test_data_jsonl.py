@@ -43,7 +43,7 @@ def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table, 
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        ('[{"path": "a.jpg"}]', "line 1: is a list, expected an object"),
+        ('[{"path": "a.jpg"}]', "line 1: is a JSON array; write one object in each line"),
         ("{\n" + FIRST, "line 1: is not JSON"),
         (FIRST + '"b.jpg"\n', "line 2: is 'b.jpg', expected an object"),
         (FIRST + "[" * 100_000, "line 2: is not JSON"),

@@ -88,6 +88,20 @@ def test_integers_are_ordered_by_value_and_noted_as_poor_words(table):
     assert "classes are named by numbers ('9', '10')" in data.notes[0]
 
 
+def test_words_that_look_like_two_or_like_each_other_are_noted(table):
+    content = "path,label,split,attribute\na.jpg,Cat,train,-1\nb.jpg,cat,train,1\n"
+    notes = load_dataset(table(content), check=False, attributes=["sea=sea,beach", "land"]).notes
+    assert "classes: 'Cat' and 'cat' differ only in upper and lower case; are they one?" in notes
+    assert "attributes: 'sea,beach' is one wording; separate several by '|'" in notes
+    assert "column attribute: -1 is read as unknown; if -1 and 1 are the two values, write 0 and 1" in notes
+
+
+def test_a_column_that_differs_from_an_optional_one_in_case_is_refused(table):
+    content = "path,label,split,Attribute\na.jpg,cat,train,x\nb.jpg,dog,train,y\n"
+    assert "line 1: column 'Attribute' would not be read, but 'attribute' would; rename" in refused(table(content))
+    assert not load_dataset(table(content), check=False, columns=["attribute="]).attribute_names
+
+
 @pytest.mark.parametrize("name", ["train", "TRAIN", "0"])
 def test_split_names_and_numbers(table, name):
     content = rows(f"a.jpg,x,{name}", "b.jpg,y,train", "c.jpg,y,valid", "d.jpg,y,validation")

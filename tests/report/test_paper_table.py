@@ -108,6 +108,8 @@ def test_a_comparison_writes_it_for_pandas_and_latex(comparison):
     assert r"\label{tab:ours}" in comparison.to_latex(label="tab:ours")
     with pytest.raises(dbpt.InputError, match="^style: found 'latex'; expected 'full' or 'paper'"):
         comparison.to_pandas(style="latex")
+    with pytest.raises(dbpt.InputError, match="^caption: found 'table.tex'; to_latex writes no file"):
+        comparison.to_latex("table.tex")
     for wrong in ({"label": "tab:a_b%"}, {"label": "a}b"}, {"caption": 3}):
         with pytest.raises(
             dbpt.InputError, match="^(label: found 'tab:a_b%'|label: found 'a}b'|caption: found 3); exp"

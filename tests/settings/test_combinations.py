@@ -52,7 +52,7 @@ def test_the_reason_names_both_settings_and_the_way_out(choice, match):
 
 def test_an_objective_that_is_registered_is_a_choice_at_once(registries):
     """Nothing else names the objectives: its file and the registry are all that a new one touches."""
-    dbpt.register_objective("new")(type("New", (OBJECTIVES["erm"],), {"title": "New"}))
+    dbpt.register_objective("new")(type("New", (OBJECTIVES["erm"],), {"title": "New", "uses_groups": False}))
     assert FitConfig(objective="new").objective == "new"
     with pytest.raises(InputError, match="New uses no groups"):
         FitConfig(objective="new", group_source="true")

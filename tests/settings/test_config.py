@@ -155,7 +155,7 @@ def test_toml_round_trip_of_every_kind_of_value(tmp_path):
         (b"\xff\xfe", r"cannot read as a TOML config"),
         (b"epoch = 3", r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
         (b"epochs = '3'", r"--epochs: expected an integer, found '3'"),
-        (b"[training]\nepochs = 3", r"unknown setting 'training'"),
+        (b"[training]\nepochs = 3", r"settings in a table \[training\]: write them at the top, without"),
         (b"objective = 'erm'\ngroup_source = 'true'", r"--group-source true with --objective erm"),
     ],
 )

@@ -189,7 +189,7 @@ def _with_way_out(error: click.ClickException, arguments: list[str]) -> str:
         return line
     line, param = line.rstrip("."), error.param if isinstance(error, click.MissingParameter) else None
     if isinstance(param, click.Option):
-        way = f"add it: dbpt {shlex.join([*arguments, param.opts[0]])} {param.type.name.upper()}"
+        way = f"add {param.opts[0]} {param.type.name.upper()}"
         return f"{line}: {param.help}; {way}"
     if param is not None and error.ctx is not None:
         return f"{line}; {error.ctx.get_usage().replace('Usage:', 'write')}"

@@ -31,7 +31,8 @@ def check_weights_file(path: Path) -> None:
             "save its state dict once with safetensors.torch.save_file and give the .safetensors file"
         )
     if path.suffix.lower() != ".safetensors":
-        raise InputError(f"{path}: weights must be a .safetensors file")
+        hint = "; a config belongs to --model" if path.suffix.lower() == ".json" else ""
+        raise InputError(f"{path}: weights must be a .safetensors file{hint}")
 
 
 def tokenizer_file(path: Path) -> Path:

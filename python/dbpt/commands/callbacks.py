@@ -109,7 +109,9 @@ class Watch:
         if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
             raise InputError(f"callbacks: found {callbacks!r:.200}; {expected}")
         for callback in callbacks:
-            if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+            # a hook of the base class does nothing
+            own = (getattr(callback, hook, None) for hook in HOOKS if hook not in _unchanged(callback))
+            if isinstance(callback, type) or not any(map(callable, own)):
                 raise InputError(f"callbacks: found {callback!r:.200}; {expected}")
         self._trackers, self._all, self.history = trackers, (*callbacks, *trackers), history
         self._has_begun = False
@@ -172,6 +174,11 @@ class Watch:
                     continue
                 self.error = error
                 raise
+
+
+def _unchanged(callback: object) -> set[str]:
+    """Return the hooks that a callback has from `Callback`, which do nothing."""
+    return {hook for hook in HOOKS if getattr(type(callback), hook, None) is getattr(Callback, hook)}
 
 
 UNWATCHED = Watch()

@@ -97,7 +97,8 @@ def parse_columns(given: ColumnNames, factors: Sequence[Factor] = ()) -> dict[st
             example = f"for example 'label=y'; roles: {', '.join(roles)}"
             raise InputError(f"--columns: {entry!r} is not ROLE=NAME, {example}")
         if role not in roles:
-            raise InputError(f"--columns: {role!r} is none of {', '.join(roles)}{nearest(role, list(roles))}")
+            hint = f"; write {name}={role}" if name in roles else nearest(role, list(roles))
+            raise InputError(f"--columns: {role!r} is none of {', '.join(roles)}{hint}")
         if role in columns:
             raise InputError(f"--columns: {role!r} is given twice; one column holds it")
         if not name and role in ("path", "label", "split", *PREDICTION_ROLES):
@@ -129,7 +130,14 @@ def column_position(where: str, header: Sequence[str], name: str, hint: str = ""
 def positions_of(
     where: str, header: Sequence[str], required: Sequence[str], optional: Sequence[str], hint: str = ""
 ) -> dict[str, int]:
-    """Return the index of each column: of the ``required`` ones, and of the ``optional`` ones that are there."""
+    """Return the index of each column: of the ``required`` ones, and of the ``optional`` ones that are there.
+
+    Refuses a column whose name differs from an optional one in upper and lower case only.
+    """
+    folded = {name.casefold(): name for name in header}
+    for name in optional:
+        if name not in header and (found := folded.get(name.casefold())):
+            raise InputError(f"{where}: column {found!r} would not be read, but {name!r} would; rename it{hint}")
     wanted = [*required, *(name for name in optional if name in header)]
     return {name: column_position(where, header, name, hint) for name in wanted}
 
@@ -282,6 +290,16 @@ def coded_dataset(
         attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors, flag)
     notes = (*notes, *taken)
     for argument, words in (("classes", classes), ("attributes", attributes)):
+        commas = [each for wordings in words.values() for each in wordings if "," in each and each not in words]
+        if commas:
+            notes = (*notes, f"{argument}: {commas[0]!r} is one wording; separate several by '|'")
+        folded = {name.casefold(): name for name in words}
+        if alike := [name for name in words if folded[name.casefold()] != name]:
+            other = folded[alike[0].casefold()]
+            notes = (
+                *notes,
+                f"{argument}: {alike[0]!r} and {other!r} differ only in upper and lower case; are they one?",
+            )
         if words and all(integer_of(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
             notes = (*notes, f"{named}, which mean nothing to CLIP; give words")
@@ -317,7 +335,8 @@ def _attribute_codes(
     """
     if column not in columns.values:
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64), []
-    values = {value for value in _values(columns, column, vocabulary) if not is_unknown(value)}
+    found = _values(columns, column, vocabulary)
+    values = {value for value in found if not is_unknown(value)}
     if vocabulary is None:
         hint = "write -1 or nothing where it is unknown, else a name or a number from 0"
         _refuse_negative(columns, column, values, hint)
@@ -333,7 +352,10 @@ def _attribute_codes(
     are_indices = (
         vocabulary and values.isdisjoint(vocabulary) and any(integer_of(value) is not None for value in values)
     )
-    return words, codes_N, [taken_in_order(f"column {column}", words)] if are_indices else []
+    notes = [taken_in_order(f"column {column}", words)] if are_indices else []
+    if {integer_of(value) for value in found} == {-1, 1}:
+        notes.append(f"column {column}: -1 is read as unknown; if -1 and 1 are the two values, write 0 and 1")
+    return words, codes_N, notes
 
 
 def names_and_codes(values: Set[str], vocabulary: Vocabulary | None) -> tuple[Vocabulary, dict[str, int], list[str]]:

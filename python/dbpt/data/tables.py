@@ -207,6 +207,8 @@ def _read_jsonl(
             if not text.strip():
                 continue
             where = f"{path} line {line}"
+            if line == 1 and text.startswith("["):
+                raise InputError(f"{where}: is a JSON array; write one object in each line instead")
             row = json_object(text, where)
             for name in required:
                 if name not in row:

@@ -260,6 +260,8 @@ def list_images(images: "ImageSource | Iterable[ImageSource]") -> list[Path | Im
     Raises:
         InputError: for anything else, for a folder without image files, and for no image at all.
     """
+    if hasattr(images, "columns"):  # iterating a data frame gives the names of its columns
+        raise InputError(f"images is a {type(images).__name__}; give its column of paths")
     if _is_one(images):
         return _images_of(images, "images")
     items = cast(Iterable[Any], images)

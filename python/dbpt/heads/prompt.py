@@ -105,6 +105,9 @@ class PromptHead(Head):
 
         The ``context`` is that of ``start_from``, None without one.
         """
+        if "{" in (settings.get("ctx_init") or ""):
+            problem = "has a brace; write the words before the name, such as 'a photo of a'"
+            raise InputError(f"--ctx-init {settings['ctx_init']!r}: {problem}")
         context, start_from = settings.pop("context", None), settings.pop("start_from", None)
         if context is not None:
             _check_context(context, f"--start-from {start_from}", backbone, prompts, settings["class_specific_context"])

@@ -41,6 +41,8 @@ class PaperTable:
         """Return a ``table`` of LaTeX; ``caption`` stands before the notes."""
         if not isinstance(caption, str):
             raise InputError(f"caption: found {caption!r:.200}; expected a text")
+        if caption.endswith(".tex"):
+            raise InputError(f"caption: found {caption!r}; to_latex writes no file but returns its text")
         if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9:._/+ -]+", label):
             raise InputError(f"label: found {label!r:.200}; expected letters, digits and : . _ / + -, as in tab:birds")
         names = sum(name in ("Method", "Head") for name in self.header)

@@ -197,6 +197,8 @@ def make_config(settings: Mapping[str, Any], verb: str = "fit") -> FitConfig:
     valid = [setting.name for setting in fields(FitConfig)]
     for name in given:
         if name not in valid:
+            if isinstance(given[name], dict):
+                raise InputError(f"settings in a table [{name}]: write them at the top, without [{name}]")
             hint = nearest(name, ["recipe", *valid]) or f"; dbpt {verb} --help-all lists all settings"
             raise InputError(f"unknown setting {name!r}{hint}")
     if not isinstance(recipe, str) or recipe not in RECIPES:

@@ -147,6 +147,14 @@ def test_the_output_of_dbpt_predict_is_read_as_it_is(read, dataset):
     assert str(found.warnings[1]).endswith("mine.csv line 3: img/b.jpg: no prediction: truncated; left out")
 
 
+def test_a_series_in_another_order_than_the_data_is_refused(dataset):
+    names = pd.Series(["dog", "cat", "dog", "cat"])
+    assert user_predictions(names, dataset, np.arange(4)).predictions.tolist() == [1, 0, 1, 0]
+    assert user_predictions(names.iloc[1:], dataset, np.arange(1, 4)).predictions.tolist() == [0, 1, 0]
+    with pytest.raises(InputError, match="predictions: its index has the row numbers in another order; sort it"):
+        user_predictions(names.sort_values(), dataset, np.arange(4))
+
+
 def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
     (tmp_path / "pets.csv").write_text(rows("a.jpg,-x,train", "b.jpg,+y,train"))
     (tmp_path / "mine.csv").write_text(csv_text([["path", "prediction"], ["a.jpg", "+y"], ["b.jpg", "-x"]]))
@@ -171,6 +179,7 @@ BAD_TABLES = [
     (GOOD.replace("dog", "2").replace("cat", "0"), "'1'; write names of the data, or numbers from 0 for 'cat', 'dog'"),
     (replaced("path,", "file,"), "line 1: no column 'path'; columns found: 'file', 'prediction'; predictions are a"),
     ("path,prediction,label\n" + "".join(f"{name},dog,\n" for name in NAMES), "line 2: label is '', expected one of"),
+    (WITH_P.replace("p_cat", "p_Cat"), "line 1: column 'p_Cat' would not be read, but 'p_cat' would; rename it"),
     (replaced("0.1,0.9", "-0.1,1.1", WITH_P), "line 3: p_cat is -0.1, expected a probability from 0 to 1; scipy"),
     (replaced("0.1,0.9", ",0.9", WITH_P), "line 3: p_cat is '', expected a number; correct this row"),
     (replaced("0.1,0.9", "0,0", WITH_P), "line 3: the probabilities sum to 0, expected 1; scipy.special.softmax"),

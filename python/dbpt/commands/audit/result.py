@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbpt.arguments import path
 from dbpt.commands.audit.gate import Bars, By, Gate, judged
 from dbpt.data.loading import import_pandas
 from dbpt.data.writing import Column
@@ -113,7 +114,11 @@ class Audit(Shown):
         Raises:
             InputError: for bars that can't be meant, none at all, and a baseline that is damaged or has other images.
         """
-        return judged(Bars(min_worst_group, max_gap, baseline, max_drop, by), self.figures, self.images)
+        return judged(
+            Bars(min_worst_group, max_gap, None if baseline is None else path("baseline", baseline), max_drop, by),
+            self.figures,
+            self.images,
+        )
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
