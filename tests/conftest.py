@@ -158,26 +158,35 @@ def birds(tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="session")
-def noise_files(tmp_path_factory) -> Path:
-    """The folder of four pictures of noise, the largest files that pictures of their size make; read only."""
+def picture_files(tmp_path_factory) -> Path:
+    """The folders ``noise`` and ``plain`` of four large pictures each, whose thumbnails are large or small files."""
     import numpy as np
     from PIL import Image
 
-    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
-    for number in range(4):
-        Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    folder, draws = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for kind, shape in (("noise", (300, 400, 3)), ("plain", (1, 1, 3))):
+        (folder / kind).mkdir()
+        for number in range(4):
+            pixels = np.broadcast_to(draws.integers(0, 255, shape, dtype=np.uint8), (300, 400, 3))
+            Image.fromarray(np.ascontiguousarray(pixels)).save(folder / kind / f"{number}.png")
     return folder
 
 
 @pytest.fixture
-def noise(noise_files, monkeypatch) -> Path:
-    """`noise_files`, of which each thumbnail is made once."""
+def noise(picture_files, monkeypatch) -> Path:
+    """Pictures of noise, the largest files that pictures of their size make; each thumbnail is made once; read only."""
     from functools import cache
 
     from dbpt.report import thumbnails
 
     monkeypatch.setattr(thumbnails, "thumbnail", cache(thumbnails.thumbnail))
-    return noise_files
+    return picture_files / "noise"
+
+
+@pytest.fixture
+def plain(noise) -> Path:
+    """Pictures of the same size in one colour, which a browser shows faster."""
+    return noise.parent / "plain"
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,13 @@ import sklearn
 import torch
 import torch.distributed.run
 from documentation import blocks, command_lines, read, tomllib, tool
+from drawn_birds import SHORT
 from tiny import CONFIG
 
 import dbpt
 import dbpt.data.demo
 from dbpt.cli import main
-from dbpt.cli.verbs import fit
+from dbpt.cli.fit_and_compare import fit
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
@@ -85,8 +86,8 @@ def run(command: str) -> None:
         pytest.fail(f"{command}: exit code {end.code}")
 
 
-def run_blocks(*pages: str, capsys=None, before=lambda command: None) -> tuple[dict, list[str]]:
-    """Run the snippets and the commands of dbpt on some pages in their order.
+def run_blocks(*pages: str, capsys=None, before=lambda command: command) -> tuple[dict, list[str]]:
+    """Run the snippets and the commands of dbpt, as ``before`` changes them, on some pages in their order.
 
     Returns the names that the snippets leave, and what each command prints if there is a ``capsys``.
     """
@@ -98,8 +99,7 @@ def run_blocks(*pages: str, capsys=None, before=lambda command: None) -> tuple[d
             continue
         lines = text.replace("\\\n", " ").replace(" && ", "\n").splitlines()
         for command in (line for line in lines if line.startswith("dbpt ")):
-            before(command)
-            run(command)
+            run(before(command) or command)
             if capsys:
                 printed.append(capsys.readouterr().out)
     return namespace, printed
@@ -175,10 +175,17 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
     check_files(workplace / "audits/factors", "docs/how_to/audit.md", "| file in `--out` |")
 
 
-def test_the_page_on_discover_runs_as_it_stands(workplace, capsys):
+def test_the_page_on_discover_runs_as_it_stands(workplace, capsys, monkeypatch):
+    """Its commands, with the whole catalogue for the first one and the snippets."""
+    monkeypatch.setattr("dbpt.commands.request.read_catalogue", lambda: SHORT)
+
+    def search_few(command: str) -> None:
+        few = (lambda _: SHORT) if "discoveries/probe" in command else read_catalogue
+        monkeypatch.setattr("dbpt.commands.discover.read_catalogue", few)
+
     assert command_lines("docs/how_to/discover.md")[0] in read("README.md")
     write_predictions(workplace)
-    namespace, printed = run_blocks("docs/how_to/discover.md", capsys=capsys)
+    namespace, printed = run_blocks("docs/how_to/discover.md", capsys=capsys, before=search_few)
     _, documented, _ = tool("write_docs").split_page(read("docs/how_to/discover.md"))
     for line in ("families tried: 54 of words that CLIP guesses, ",):
         assert line in documented and line in printed[0]
@@ -346,10 +353,12 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
 @pytest.mark.usefixtures("quick_jobs")
 def test_the_compare_page_runs_as_it_stands(workplace, monkeypatch):
     monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", 2)  # of a hundred trainings
-    namespace, _ = run_blocks("docs/how_to/compare.md")
+    namespace, _ = run_blocks(
+        "docs/how_to/compare.md", before=lambda command: command.replace("--resample 20", "--resample 3")
+    )
     assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
-    assert [len(row["repeats"]) for row in numbers["rows"]] == [1 + 20] * 5
+    assert [len(row["repeats"]) for row in numbers["rows"]] == [1 + 3] * 5
     check_files(workplace / "runs/compare", "docs/how_to/compare.md", "## The folder", "\n## ")
 
 

@@ -99,6 +99,7 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
     check_a_run(tmp_path / "run", tiny, shapes)
 
 
+@pytest.mark.usefixtures("quick_jobs")
 def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(site, tiny, shapes, tmp_path):
     objective, *others = SNIPPETS
     (site / "by_decorator.py").write_text("".join(others))
@@ -119,6 +120,7 @@ def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(sit
         dbpt.load(run)
 
 
+@pytest.mark.usefixtures("quick_jobs")
 def test_a_process_that_does_not_find_a_class_says_so(tiny, tmp_path, registries):
     dbpt.register_objective("of-a-notebook")(type("Mine", (Erm,), {}))
     settings = tiny.settings | {

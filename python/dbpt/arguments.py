@@ -35,6 +35,13 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def path(name: str, value: Any) -> Path:
+    """Return `value` as a path; refuse what is none."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise InputError(f"{name} is {in_one_line(value)}; expected a path, as text or pathlib.Path")
+    return Path(value)
+
+
 def in_one_line(value: Any) -> str:
     """Return the repr of `value` in one short line."""
     text = " ".join(repr(value).split())

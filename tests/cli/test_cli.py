@@ -18,8 +18,8 @@ from tiny import Tiny
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from unprivileged import unprivileged
 
+from dbpt.cli import fit_and_compare as fit_command
 from dbpt.cli import main
-from dbpt.cli import verbs as fit_command
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import SECTIONS
@@ -124,6 +124,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
     ("arguments", "message"),
     [
         (["fti", "demo"], "No such command 'fti'"),
+        (["data", "a.csv"], "'a.csv' is no command of dbpt data; write dbpt data check DATA"),
         (["fit", "demo", "--out", "o", "--epoch", "3"], "--epochs"),
         (["fit", "demo", "--out", "o", "--atributes", "a", "b"], "--attributes"),
         (["fit", "demo", "--out", "o", "--epochs", "three"], "'three' is not a valid integer"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dbpt.clip import Backbone, load_backbone
-from dbpt.storage.files import StoredArrays
+from dbpt.storage.tensors import StoredArrays
 
 SENTENCES = [f"a photo of {n} {thing}." for n in ("one", "two", "some", "many") for thing in ("dog", "cats")]
 

@@ -2,9 +2,9 @@
 
 By default the smallest tower of each build is tried; the others are marked `full`.
 
-Text towers of full width with two blocks and random weights; configs that then are equal are built once. Vocabularies
-are parts of one table. Hugging Face models are built from a configuration of the same class, since theirs lie on a hub,
-and tokenizers of a hub are replaced by one with the same special tokens.
+Text towers of full width with one block and random weights (test_text_tower.py has deeper ones); configs that then are
+equal are built once. Vocabularies are parts of one table. Hugging Face models are built from a configuration of the
+same class, since theirs lie on a hub, and tokenizers of a hub are replaced by one with the same special tokens.
 """
 
 import json
@@ -37,13 +37,13 @@ FRAMES = {  # of a hub's tokenizer: start tokens, end tokens, padding
 
 
 def shallow(name: str) -> dict:
-    """The name's config with two blocks and a stub of an image tower, but for what the tokenizer alone reads."""
+    """The name's config with one block and a stub of an image tower, but for what the tokenizer alone reads."""
     config = tool("write_text_towers").text_config(name)
     text = config["text_cfg"]
     tokenizer = text.pop("hf_tokenizer_name", None)
     frame = next(kind for kind in FRAMES if kind in tokenizer) if tokenizer else None
     text.pop("tokenizer_kwargs", None)
-    text |= {"layers": 2, "vocab_size": 8}
+    text |= {"layers": 1, "vocab_size": 8}
     return config | {"frame": frame}
 
 
@@ -92,14 +92,14 @@ def hugging_face(kind: str, folder: Path) -> str:
     large = kind.endswith(("large", "xl", "1.3B"))
     if "mt5" in kind:
         shape = {"d_model": 2048, "d_ff": 5120, "num_heads": 32} if large else {"d_model": 768, "d_ff": 2048}
-        config = transformers.MT5Config(vocab_size=1000, num_layers=2, num_decoder_layers=1, **shape)
+        config = transformers.MT5Config(vocab_size=1000, num_layers=1, num_decoder_layers=1, **shape)
     elif "nllb" in kind:
         shape = {"d_model": 1024, "encoder_ffn_dim": 8192 if large else 4096, "encoder_attention_heads": 16}
-        config = transformers.M2M100Config(vocab_size=1000, encoder_layers=2, decoder_layers=1, **shape)
+        config = transformers.M2M100Config(vocab_size=1000, encoder_layers=1, decoder_layers=1, **shape)
     else:
         shape = {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096} if large else {}
         of_class = transformers.XLMRobertaConfig if "xlm" in kind else transformers.RobertaConfig
-        config = of_class(vocab_size=1000, num_hidden_layers=2, max_position_embeddings=514, **shape)
+        config = of_class(vocab_size=1000, num_hidden_layers=1, max_position_embeddings=514, **shape)
     config.save_pretrained(folder)
     return str(folder)
 

@@ -251,7 +251,7 @@ def test_groups_by_a_column_or_by_brightness_mend_what_errors_go_with(tiny, tmp_
         audit = dbpt.audit(table, predictions="probe", split="train", attributes=attributes, **backbone)
         assert audit.verdict.kind == "bias"
         assert f"fit {table}" in audit.figures.next_step.commands[0] and attributes in str(audit.figures.next_step)
-        plan = {"methods": ["erm", "balanced", "dbpt"], "heads": "linear", "seeds": 1, "jobs": 2, "resample": 2}
+        plan = {"methods": ["erm", "balanced", "dbpt"], "heads": "linear", "seeds": 1, "resample": 2}
         found = dbpt.compare(table, out=tmp_path / attributes[:3], attributes=attributes, **settings | plan)
         erm, *weighted = (row["test"]["worst_group_accuracy"] for row in found.to_dict()["rows"])
         assert erm < 0.1 and all(worst > 0.4 for worst in weighted)

@@ -41,6 +41,7 @@ if __name__ == "__main__":
 """`dbpt` whose trainings wait for their end at a checkpoint once there are some cells: a busy machine can't miss it."""
 
 
+@pytest.mark.usefixtures("quick_jobs")
 def test_two_processes_find_what_one_does_and_a_death_loses_only_its_cell(tiny, tmp_path, long_comparison, logged):
     others, killed = multiprocessing.active_children(), list[int]()
 

@@ -87,8 +87,9 @@ def test_predict_takes_one_path_or_any_iterable_and_checks_at_once(tiny, tiny_ru
     alone = classifier.predict(str(first))
     assert alone.path == str(first)
     assert alone.prediction == next(classifier.predict(iter([first, second]))).prediction
-    with pytest.raises(InputError, match="batch_size is 0, expected at least 1"):
-        classifier.predict(first, batch_size=0)
+    for size in (0, "a"):
+        with pytest.raises(InputError, match=f"batch_size is {size!r}; expected"):
+            classifier.predict(first, batch_size=size)
     with pytest.raises(InputError, match="^images is empty; expected a path, a folder, "):
         classifier.predict([])
 

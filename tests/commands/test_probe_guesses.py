@@ -15,7 +15,7 @@ from dbpt.commands.compare.cells import Stages
 from dbpt.commands.compare.plan import make_plan
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import make_config
-from dbpt.storage.files import read_tensors, write_tensors
+from dbpt.storage.tensors import read_tensors, write_tensors
 
 PROBE = {"pseudo_method": "probe", "head": "linear", "lr": 0.05}
 OF_24 = PROBE | {"probe_rows": 24}

@@ -15,7 +15,7 @@ import dbpt
 from dbpt.commands.methods import build_head
 from dbpt.errors import InputError
 from dbpt.settings.config import make_config
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 from dbpt.study.stages import prepare
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 
 
 def damage_status(run):

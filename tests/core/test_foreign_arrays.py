@@ -99,7 +99,7 @@ def test_logits(method, array):
 
 @pytest.mark.parametrize("argument", ["fit_on", "out", "posterior", "confidence", "proportions"])
 @given(array=foreign_arrays())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_other_arrays_of_label_attributes(argument, array):
     rows = len(array) if array.ndim and len(array) else 3
     logits = np.random.default_rng(0).normal(20, 3, (rows, 2)).astype(np.float32)
@@ -233,7 +233,7 @@ def test_the_calls_work_as_they_stand(name):
 
 @pytest.mark.parametrize(("name", "argument"), TARGETS, ids=map(".".join, TARGETS))
 @given(st.data())
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_arrays_are_used_as_they_are_or_refused(name, argument, data):
     call, arrays = CALLS[name]
     array = data.draw(foreign_arrays() | nearly(arrays[argument]))

@@ -86,16 +86,16 @@ def test_a_family_that_goes_with_the_first_one_is_no_further_finding() -> None:
 
 def test_pairs_hardly_lower_the_power_for_single_families() -> None:
     found = np.zeros(2, int)
-    for seed in range(12):
+    for seed in range(10):
         random = np.random.default_rng([seed, 8])
         labels, place = random.integers(0, 2, (2, 300))
         few = replace(images()[0], labels=labels, features=np.zeros((300, 1), np.float32), num_classes=2)
         right = random.uniform(size=300) < np.where(place == 1, 0.64, 0.85)
-        others = [family(f"noise {i}", random.integers(0, 2, 300)) for i in range(15)]
+        others = [family(f"noise {i}", random.integers(0, 2, 300)) for i in range(10)]
         for pairs in (False, True):
             scores = by_name(score_families([family("place", place), *others], few, right, pairs=pairs))
             found[int(pairs)] += scores["place"].is_proposed
-    assert 5 < found[0] <= found[1] + 2
+    assert 5 < found[0] <= found[1] + 1
 
 
 @pytest.mark.parametrize("families", [60, 700])
@@ -131,7 +131,7 @@ def test_errors_without_dependence_propose_nothing() -> None:
     for seed in range(10):
         shown, random = images(seed)
         right = random.uniform(size=N) < np.array([0.6, 0.8, 0.95])[shown.labels]
-        scores = score_families(noise(random, 30, size=1 + seed % 3 + 1), shown, right, pairs=seed < 5)
+        scores = score_families(noise(random, 30, size=1 + seed % 3 + 1), shown, right, pairs=seed in (0, 3))
         proposed += any(score.is_proposed for score in scores)
         q_values = [score.explained.q_value for score in scores if score.explained and score.explained.q_value]
         assert min(q_values) > LARGEST_Q / 30

@@ -13,8 +13,8 @@ from dbpt.features import list_caches, prune_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import shard_name
 from dbpt.features.cache_keys import look_up_files
-from dbpt.storage.files import StoredArrays
 from dbpt.storage.locks import OwnedLock
+from dbpt.storage.tensors import StoredArrays
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")
@@ -251,7 +251,8 @@ def test_a_file_of_somebody_else_in_a_cache_stays_and_the_cache_is_not_listed(co
 
 
 @pytest.mark.parametrize("verb", ["list", "verify", "prune"])
-def test_where_there_is_no_cache_there_is_no_error(command, tmp_path, verb):
+def test_where_there_is_no_cache_there_is_no_error_unless_its_folder_is_misspelt(command, refusal, tmp_path, verb):
+    assert refusal("cache", verb, "--cache", tmp_path / "chace").startswith(f"--cache {tmp_path / 'chace'}: does not")
     expected = {"list": "caches: 0, 0.0 MB", "verify": f"{tmp_path}/features: there is no cache", "prune": "deleted: 0"}
     assert command("cache", verb, "--cache", tmp_path) == (0, f"{expected[verb]}\n", "")
 

@@ -1,6 +1,5 @@
 """Measurements in the cache: what is decoded and when, interruptions, several processes, maintenance."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from launched import forking
 from small_images import noise, write_images
 
 import dbpt
@@ -20,7 +20,6 @@ from dbpt.features.measurement_cache import MeasurementCache
 
 COUNT = 20
 BROKEN, GONE = 7, 11
-PROCESSES = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -157,7 +156,8 @@ def cache_after(root: Path, embeds: bool) -> dict[str, bytes]:
 
 
 def in_processes(root: Path, *embeds: bool, kill_at: int = 0) -> list[int | None]:
-    started = [PROCESSES.Process(target=work, args=(root, each, kill_at)) for each in embeds]
+    processes = forking()
+    started = [processes.Process(target=work, args=(root, each, kill_at)) for each in embeds]
     for process in started:
         process.start()
     for process in started:

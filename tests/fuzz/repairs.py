@@ -3,7 +3,7 @@
 import json
 import zlib
 
-from dbpt.storage.files import DIGEST, _digest
+from dbpt.storage.tensors import DIGEST, _digest
 
 
 def safetensors(content: bytes) -> bytes:

@@ -14,7 +14,7 @@ from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import DamagedShard, Shard, shard_name
 from dbpt.features.cache_keys import FileRows, ids_of
-from dbpt.storage.files import StoredArrays
+from dbpt.storage.tensors import StoredArrays
 
 BACKBONE = 4, "tiny"
 

@@ -24,7 +24,7 @@ from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.runs.run_folder import read_clusters, read_probe, write_clusters, write_probe
 from dbpt.settings.config import make_config, read_config
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 from dbpt.training.checkpoints import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.judging import EpochRecord
 

@@ -18,7 +18,7 @@ from dbpt.errors import InputError
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.settings.config import FitConfig
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)

@@ -1,6 +1,7 @@
 """The result of a run or a comparison in sentences, for any outcome."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from html_page import Page, unwrapped
@@ -24,6 +25,7 @@ from made_up_results import (
 )
 
 from dbpt.cautions import caution
+from dbpt.commands.result import Result
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Choice
 from dbpt.report.notes import choice_note
@@ -301,6 +303,8 @@ def test_the_best_row_leads_and_those_that_cannot_be_told_from_it_are_named(lead
     metrics = comparison(rows, leaders=leaders, seeds=list(range(5)))
     found = outcome_of(Summary(metrics))
     assert (found.kind, headline in unwrapped(found.sentence)) == (kind, True)
+    last = Result(Path(), metrics).table().splitlines()[-3:]
+    assert f"{found.title}: {found.sentence}" in " ".join(line.strip() for line in last)
     said = said_below(metrics)
     assert said[0].startswith(below or "Rows") and "for all rows at once" in said[0]
     assert ("maybe by chance" in said[2]) == (kind == "unchanged") != ("rose from" in said[2])

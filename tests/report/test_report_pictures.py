@@ -110,19 +110,19 @@ def test_pages_of_comparisons_with_pictures_of_noise_stay_below_eight_megabytes(
     assert len(html.encode()) < 8e6
 
 
-def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
-    sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
-    few = small_page(noise)
+def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(plain, tmp_path):
+    sheets = sheets_of(plain, [("landbird", "land"), ("landbird", "water")])
+    few = small_page(plain)
     before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, LONG)
-    shown = sheets_of(noise, [(y, a) for y in (*"abcdefg", LONG, NASTY) for a in (LONG, NASTY)])
+    shown = sheets_of(plain, [(y, a) for y in (*"abcdefg", LONG, NASTY) for a in (LONG, NASTY)])
     many_before = render_guesses(GuessSheets(GUESSES, {LONG: [LONG] * 9, NASTY: ["water"]}, shown), LONG, LONG)
     rows = many_rows()
     pairs = [(y, a) for y in rows.dataset.classes[:3] for a in rows.dataset.attributes]
-    answers = answers_of(noise, rows)
+    answers = answers_of(plain, rows)
     compared = page_of(
-        rows, sheets=sheets_of(noise, pairs), made_by=MadeBy(LONG, [], ([], []), {LONG: LONG}), answers=answers
+        rows, sheets=sheets_of(plain, pairs), made_by=MadeBy(LONG, [], ([], []), {LONG: LONG}), answers=answers
     )
-    assert_readable([few, before, many_groups(noise), many_before, compared], tmp_path)
+    assert_readable([few, before, many_groups(plain), many_before, compared], tmp_path)
 
 
 def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):

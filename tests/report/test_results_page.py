@@ -39,7 +39,8 @@ PICTURE = Picture("a/b.jpg", b"\xff\xd8\xff", "a/b.jpg", ("landbird", "landbird"
 EXAMPLE = GroupExamples("waterbird", "land", 9, (5, 6), 2, 1, (PICTURE,))
 
 
-def test_page_is_self_contained_and_complete():
+def test_page_is_self_contained_and_complete(monkeypatch):
+    monkeypatch.setenv("DBPT_PLUGINS", "losses,heads")
     metrics = run(warnings=["the moon was full"])
     html = page_of(metrics, history(metrics), examples=[EXAMPLE])
     page = Page(html)
@@ -60,7 +61,7 @@ def test_page_is_self_contained_and_complete():
         "waterbird · land: 3 of 9 images wrong. Here: 1 wrong.",
         "landbird, wrong true class 12.5 %a/b.jpgoriginal, where this page was made",
         "ViT-B-32",
-        "This command makes the page: dbpt fit birds.csv --out runs/birds",
+        "This command makes the page: dbpt fit birds.csv --out runs/birds The variable DBPT_PLUGINS was losses,heads.",
         "Words for landland, forest",
         "All settings by name eta1.0 cache–",
         "How it was computed Groups.",

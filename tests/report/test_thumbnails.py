@@ -97,11 +97,11 @@ def test_what_is_no_image_says_so(tmp_path):
         thumbnail(tmp_path / "text.jpg", 10)
 
 
-def test_a_long_name_leaves_fewer_bytes_for_the_picture(tmp_path, noise_files):
+def test_a_long_name_leaves_fewer_bytes_for_the_picture(tmp_path, noise):
     """A page's budget holds for paths and addresses, too: a letter of Chinese takes nine bytes in an address."""
     name = "写真" * 40 + ".png"
     for each in ("a.png", name):
-        (tmp_path / each).write_bytes((noise_files / "0.png").read_bytes())
+        (tmp_path / each).write_bytes((noise / "0.png").read_bytes())
     short, long = ImageFiles(["a.png", name], tmp_path, tmp_path / "audit").first([0, 1], 2, 4000).values()
     size = [len(each.image) * 4 / 3 + len(each.path.encode()) + len(each.source) for each in (short, long)]
     assert len(long.image) < len(short.image) and max(size) <= 4000 * 4 / 3

@@ -21,7 +21,7 @@ from tiny import CONFIG
 import dbpt
 from dbpt import InputError, load_backbone
 from dbpt.clip.spec import model_tokenizer
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 
 CODE = {"model_type": "evil", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
 BERT = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}

@@ -169,7 +169,7 @@ def test_bad_config_files_are_named(tmp_path, content, match):
 
 
 def test_options_give_the_command_line_the_same_settings():
-    from dbpt.cli.verbs import fit
+    from dbpt.cli.fit_and_compare import fit
 
     settings = {"data": "x.csv", "classes": ["a=b|c", "d e"], "eta": 0.5, "class_specific_context": True}
     config = make_config({**settings, "baselines": False, "proportions": [0.25, 0.75], "root": "my images"})

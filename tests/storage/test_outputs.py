@@ -8,6 +8,7 @@ import datasets
 import pytest
 from unprivileged import unprivileged
 
+import dbpt
 from dbpt.data.demo import write_demo
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.errors import InputError
@@ -100,6 +101,24 @@ def test_a_demo_goes_into_a_new_folder_alone(refusal, tmp_path, kind):
         write_demo("demo-waterbirds", "a\0b")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: dbpt.fit("demo", out=3),
+        lambda: dbpt.compare("demo", out=3),
+        lambda: dbpt.audit("demo", out=3),
+        lambda: dbpt.guess_attributes("demo", out=3),
+        lambda: dbpt.Result.read(3),
+        lambda: write_demo("demo-celeba", 3),
+        lambda: dbpt.draw_label_sample(3, out=3),
+        lambda: dbpt.judge_labels(3, "labels.csv"),
+    ],
+)
+def test_what_is_no_path_is_refused(call):
+    with pytest.raises(InputError, match=r"is 3; expected a path, as text or pathlib\.Path"):
+        call()
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -119,15 +138,14 @@ IN_A_FOLDER = "is in the folder {} that this command reads; choose another folde
     [
         ("table", A_FILE),
         ("table of the root", IN_A_FOLDER),
-        ("model", "is a CSV file; choose another name, one that ends in .csv"),
-        ("image", "is a CSV file; choose another name, one that ends in .csv"),
+        ("image", "is written as CSV; choose a name that ends in .csv"),
     ],
 )
 def test_embed_replaces_nothing_that_it_reads(refusal, tiny, tmp_path, what, reason):
     data = shutil.copytree(tiny.table.parent, tmp_path / "data")
     model = shutil.copy(tiny.model, tmp_path / "model.json")
     table, image = data / tiny.table.name, next(data.glob("test/*.png"))
-    out = {"model": Path(model), "image": image}.get(what, table)
+    out = image if what == "image" else table
     before = out.read_bytes()
     named = ["waterbirds", "--root", data] if what == "table of the root" else [table]
     options = ["--model", model, "--pretrained", tiny.weights, "--cache", tmp_path / "cache"]
@@ -137,7 +155,8 @@ def test_embed_replaces_nothing_that_it_reads(refusal, tiny, tmp_path, what, rea
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"), [("0.png", A_FILE), ("run/run.json", IN_A_FOLDER), ("run/classifier.safetensors", IN_A_FOLDER)]
+    ("what", "reason"),
+    [("0.png", "is written as CSV; choose a name that ends in .csv"), ("run/groups.csv", IN_A_FOLDER)],
 )
 def test_predict_replaces_nothing_that_it_reads(refusal, tiny, tiny_run, tmp_path, what, reason):
     shutil.copy(next(tiny.table.parent.glob("test/*.png")), tmp_path / "0.png")

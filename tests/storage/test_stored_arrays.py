@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.storage.files import StoredArrays, write_tensors
+from dbpt.storage.tensors import StoredArrays, write_tensors
 
 KEY, OTHER = "a" * 64, "b" * 64
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)

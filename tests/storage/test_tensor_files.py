@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from dbpt.errors import InputError
-from dbpt.storage.files import read_tensors, write_tensors
+from dbpt.storage.tensors import read_tensors, write_tensors
 
 TENSORS = {"flipped": np.arange(6.0).reshape(2, 3).T, "scalar": np.array(2.5, np.float32)}
 METADATA = {f"key {n} ö": "x" * n for n in range(10)}

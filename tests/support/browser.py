@@ -48,7 +48,10 @@ function look(frame) {
   found.wide.push(...[...halved, ...cut].map((element) => element.textContent.trim()));
   return { ...found, scrolls: page.documentElement.scrollWidth };
 }
-onload = () => { document.title = JSON.stringify([...document.querySelectorAll("iframe")].map(look)); };
+onload = () => {
+  document.title = JSON.stringify([...document.querySelectorAll("iframe")].map(look));
+  document.body.replaceChildren();  // else all pages are printed
+};
 """
 
 

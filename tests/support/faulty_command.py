@@ -144,7 +144,8 @@ def embedding(launcher: Launcher, tiny: Tiny, scratch: Path) -> FaultyCommand:
 
 def fitting(launcher: Launcher, tiny: Tiny, scratch: Path, epochs: int) -> FaultyCommand:
     """A fit whose cache is empty."""
-    arguments = ["fit", str(tiny.table), *tiny.arguments, "--epochs", str(epochs), "--cache", "FOLDER/cache"]
+    arguments = ["fit", str(tiny.table), *tiny.arguments, "--no-baselines"]
+    arguments += ["--epochs", str(epochs), "--cache", "FOLDER/cache"]
     return FaultyCommand(launcher, scratch, (*arguments, "--out", "FOLDER/run", "--resume"))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 
 NEWER = 99
 Commands = Mapping[str, list[str]]

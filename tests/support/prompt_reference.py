@@ -14,7 +14,8 @@ def reference_features(model, tokenizer, wordings, context, *, start, position="
     n_ctx = context.shape[-2]
     plain = tokenizer([f"{wording}." for wording in wordings])
     vectors = context.reshape(-1, context.shape[-1])
-    free = torch.tensor([number for number in range(30, 20_000) if number not in plain][: len(vectors)])
+    taken = set(plain.flatten().tolist())
+    free = torch.tensor([number for number in range(30, 20_000) if number not in taken][: len(vectors)])
     ids = [
         with_context(row, free[(p * n_ctx if context.ndim == 3 else 0) :][:n_ctx].tolist(), tokenizer, start, position)
         for p, row in enumerate(plain.tolist())

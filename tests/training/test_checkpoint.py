@@ -8,7 +8,7 @@ import torch
 from toy_training import RUNS, SETTINGS, TRAIN, VAL, content, run
 
 from dbpt.errors import InputError
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 from dbpt.training import checkpoints
 from dbpt.training.checkpoints import (
     SCHEMA_VERSION,

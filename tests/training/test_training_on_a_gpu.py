@@ -34,12 +34,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of Fa
 @pytest.fixture(scope="module")
 def on_gpu(tiny, tmp_path_factory):
     """Settings of the tiny task on the pretended GPU, with a cache of their own: features are no numbers of images."""
-    own = {"cache": str(tmp_path_factory.mktemp("gpu") / "cache"), "device": "cuda", "epochs": 2, "batch_size": 0}
+    own = {"cache": str(tmp_path_factory.mktemp("gpu") / "cache"), "device": "cuda", "epochs": 1, "batch_size": 0}
     return {**tiny.settings, **own}
 
 
-@pytest.mark.parametrize("name", TRAININGS)
-@pytest.mark.parametrize("free", [1 << 40, 0])
+@pytest.mark.parametrize(
+    ("name", "free"), [*((name, 1 << 40) for name in TRAININGS), ("prompt", 0), ("small batches, drawn by weight", 0)]
+)
 def test_a_training(name, free, tiny, on_gpu):
     """Words are embedded, a head is trained, except for gradients, and its classifier is copied to the CPU.
 
@@ -73,7 +74,7 @@ def test_a_run_that_goes_on_from_a_checkpoint(tiny, on_gpu, tmp_path, monkeypatc
         return epoch(run)
 
     monkeypatch.setattr(loop._Run, "epoch", interrupted)
-    settings = on_gpu | {"out": tmp_path / "run", "cache": str(tmp_path / "cache"), "head": "linear"}
+    settings = on_gpu | {"out": tmp_path / "run", "cache": str(tmp_path / "cache"), "head": "linear", "epochs": 2}
     with pretended_gpu() as gpu:
         with pytest.raises(KeyboardInterrupt):
             dbpt.fit(tiny.table, **settings)

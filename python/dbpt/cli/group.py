@@ -22,9 +22,11 @@ from typing import Any
 import click
 
 from dbpt._core import __version__
-from dbpt.cli.more_verbs import audit, cache, data, demo, discover, embed, env, label
+from dbpt.cli.audit_discover_guess_label import audit, discover, guess, label
+from dbpt.cli.embed_data_demo_cache_env import cache, data, demo, embed, env
+from dbpt.cli.evaluate_predict_export import evaluate, export, predict
+from dbpt.cli.fit_and_compare import compare, fit
 from dbpt.cli.options import SettingsCommand, help_all
-from dbpt.cli.verbs import compare, evaluate, export, fit, guess, predict
 from dbpt.environment import launched, launched_rank, local_rank
 from dbpt.errors import InputError, out_of_memory
 from dbpt.registry import import_plugins

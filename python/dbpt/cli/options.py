@@ -1,8 +1,9 @@
 """Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
 
 import logging
+import shlex
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from functools import partial
@@ -69,6 +70,18 @@ def _refuse_missing(_ctx: click.Context, _option: click.Parameter, path: Path | 
 config_option = path_option(
     "--config", callback=_refuse_missing, help="TOML file of settings; options here override it"
 )
+
+
+def check_run_is_first(verb: str, run: Path, others: Iterable[str | None]) -> None:
+    """Refuse a ``RUN`` that is none if one of the ``others``, which come after it, is one."""
+    later = [] if _is_run(run) else [other for other in others if other is not None and _is_run(Path(other))]
+    if later:
+        command = f"dbpt {verb} {shlex.join([later[0], str(run)])}"
+        raise click.UsageError(f"{run}: is not the folder of a run, but {later[0]} is; write it first: {command}")
+
+
+def _is_run(path: Path) -> bool:
+    return not is_missing(path / "run.json")
 
 
 class SettingsCommand(click.Command):

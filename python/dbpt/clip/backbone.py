@@ -18,7 +18,7 @@ from dbpt.clip.text_path import build_text_tower, text_path
 from dbpt.clip.text_tower import PromptLayout, token_embedding
 from dbpt.data.stored_features import StoredFeatures, map_blocks
 from dbpt.errors import InputError, NotFinite, nearest
-from dbpt.storage.files import StoredArrays
+from dbpt.storage.tensors import StoredArrays
 
 # Half precision needs half the memory, and is faster if the hardware supports it.
 IMAGE_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import arguments
 from dbpt.commands.request import with_found_attributes
 from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
@@ -156,9 +157,8 @@ def guess_attributes(
     config = with_data(make_config(given), data)
     if out is not None:
         named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
-        check_output("--out", Path(out), overwrite=overwrite, reads=[path for path in named if path])
-        if Path(out).suffix.lower() != ".csv":
-            raise InputError(f"--out {os.fspath(out)}: is written as CSV; choose a name that ends in .csv")
+        reads = [path for path in named if path]
+        check_output("--out", arguments.path("out", out), overwrite=overwrite, reads=reads, ending=".csv")
     config, notes = with_found_attributes(config, training=False)
     asked = config
     config = resolve_demo(config)

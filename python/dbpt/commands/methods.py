@@ -131,12 +131,12 @@ def trained_result(
             ranks.from_first(lambda: watch.epoch(row_name, trained.history[0]))
         else:
             trained = _trained(study, head, built, prompts, rows, checkpoint_path, watch, row_name, ranks)
-            by_class = study.grouping(config.selecting_groups or "pseudo").provenance == "none"
+            by_class = study.selection_grouping.provenance == "none"
             selection = selection_text(config.model_selection, by_class=by_class)
             how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
         classifier = _finished(head, rows[0].features[:16], built.training, prompts)
     seconds = time.perf_counter() - started
-    group_names = study.grouping(config.group_source).names
+    group_names = study.training_grouping.names
     asked_lr, selection = config.peak_lr, config.model_selection
     findings = training_findings(trained, built, asked_lr=asked_lr, group_names=group_names, selection=selection)
     if not quiet:
@@ -163,7 +163,7 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
     Class prompts come first; they alone are trained where groups can't be, or where nothing would choose.
     """
     config = study.config
-    grouping = study.grouping(config.group_source)
+    grouping = study.training_grouping
     reason = why_not_mixed(config.head, has_words=grouping.has_words)
     if config.alpha is not None and reason is not None:
         raise InputError(f"--alpha {config.alpha:g}: {reason}; leave it out")
@@ -189,7 +189,7 @@ def alpha_of(study: Study) -> float:
     config = study.config
     if config.alpha is not None:
         return config.alpha
-    counts_G = study.grouping(config.group_source).counts(study.rows("train"))
+    counts_G = study.training_grouping.counts(study.rows("train"))
     rarest = int(counts_G[counts_G > 0].min(initial=len(study.splits)))
     return rarest**2 / (rarest**2 + PRIOR_IMAGES**2)
 
@@ -201,7 +201,7 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
     sentences of the groups times the logit scale, wherever the training started; biases are mixed alike.
     """
     config, words, backbone = study.config, study.dataset.words, study.embedded.backbone
-    if reason := why_not_mixed(config.head, has_words=study.grouping(config.group_source).has_words):
+    if reason := why_not_mixed(config.head, has_words=study.training_grouping.has_words):
         raise InputError(f"{name}: {reason}; leave it out")
     of_trained = trained.classifier.tensors
     untrained = backbone.logit_scale * zero_shot_weights(backbone, *group_texts(words))
@@ -234,7 +234,7 @@ def _validation(study: Study, classifier: FeatureClassifier) -> Validation:
 def build_objective(study: Study, name: str, rows: Rows, prompts: str = "class") -> Objective:
     """Build the objective ``name`` for its training ``rows``, with its settings."""
     config, kind = study.config, OBJECTIVES[name]
-    grouping = study.grouping(config.group_source)
+    grouping = study.training_grouping
     impossible = None if prompts == "class" or grouping.possible.all() else ~grouping.possible
     sizes = tuple(factor.size for factor in grouping.factors)
     num_classes, num_groups = study.dataset.num_classes, grouping.num_groups
@@ -339,7 +339,7 @@ def build_head(study: Study, prompts: str = "class") -> Head:
     config, backbone, kind = study.config, study.embedded.backbone, HEADS[study.config.head]
     words, weights, context = study.dataset.words, study.embedded.class_weights, study.embedded.context
     outputs = class_prompts(words)
-    grouping = study.grouping(config.group_source)
+    grouping = study.training_grouping
     if prompts == "group" and grouping.has_words:
         outputs, weights = group_prompts(words), zero_shot_weights(backbone, *group_texts(words))
     elif prompts == "group":
@@ -378,8 +378,7 @@ def rows_for(study: Study, use: Use, split: str) -> Rows:
     Nothing else gives groups to training or to model selection, so true attributes that no setting asks for are refused
     here.
     """
-    config = study.config
-    grouping = study.grouping(config.group_source if use == "training" else config.selecting_groups or "pseudo")
+    grouping = study.training_grouping if use == "training" else study.selection_grouping
     if use not in grouping.uses:
         raise AssertionError(f"groups of {grouping.provenance} attributes for {use}, which no setting asks for")
     rows = study.rows(split)

@@ -8,15 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dbpt import arguments
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import Evaluated, difference_of, rows_named
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
+from dbpt.report.outcome import outcome_of
 from dbpt.report.paper import PaperTable, paper_table
 from dbpt.report.summary import FactorFigures, Row, Summary
 from dbpt.report.tables import WIDEST, Shown, results_table, table_lines
+from dbpt.report.text import wrapped
 from dbpt.runs.run_folder import finished_run, load
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ class Result(Shown):
         Raises:
             InputError: if it isn't there or was changed.
         """
-        path = Path(folder) / "compare.json"
+        path = arguments.path("folder", folder) / "compare.json"
         if not os.path.lexists(path):
             finished_run(path.parent)
             path = path.with_name("metrics.json")
@@ -140,9 +143,14 @@ class Result(Shown):
             warnings: whether the warnings follow.
 
         Returns:
-            Lines without a final newline.
+            Lines without a final newline. The last ones of a comparison name its best row and what can't be told from
+            it, unless it has factors.
         """
-        return results_table(self.metrics, width, warnings=warnings)
+        lines = [results_table(self.metrics, width, warnings=warnings)]
+        if self.metrics.leaders and not self.metrics.dataset.factors:  # a page judges some factors alone
+            outcome = outcome_of(self._summary)
+            lines += ["", *wrapped([f"{outcome.title}: {outcome.sentence}"], width)]
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json`` or ``compare.json``."""

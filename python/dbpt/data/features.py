@@ -18,7 +18,8 @@ from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures, read_blocks
 from dbpt.data.texts import TextIndex, Texts
 from dbpt.errors import InputError
 from dbpt.storage import row_files
-from dbpt.storage.files import DTYPES, TENSOR_NAMES, check_readable, open_npy, open_regular, open_safetensors, reason_of
+from dbpt.storage.files import check_readable, open_regular, reason_of
+from dbpt.storage.tensors import DTYPES, TENSOR_NAMES, open_npy, open_safetensors
 
 MAX_FAILURES = 0.01
 """The fraction of images that may be unreadable, by default."""

@@ -28,7 +28,8 @@ from dbpt.data.texts import Texts
 from dbpt.data.words import Vocabulary
 from dbpt.data.writing import unmarked
 from dbpt.errors import InputError, in_digits, plain_number
-from dbpt.storage.files import check_readable, open_npy
+from dbpt.storage.files import check_readable
+from dbpt.storage.tensors import open_npy
 
 logger = logging.getLogger(__name__)
 LABEL, ERROR = "label", "error"

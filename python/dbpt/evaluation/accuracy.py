@@ -265,6 +265,12 @@ def worst_first(groups: Sequence[Group]) -> list[Group]:
     return sorted((group for group in groups if group.n), key=lambda group: group.accuracy or 0.0)
 
 
+def also_worst(groups: Sequence[Group]) -> int:
+    """Return how many other groups have the lowest accuracy too."""
+    accuracies = [group.accuracy for group in worst_first(groups)]
+    return accuracies.count(accuracies[0]) - 1 if accuracies else 0
+
+
 def merged_groups(
     groups: Sequence[Group], merged: NDArray[np.int64], names: Sequence[tuple[str, str]]
 ) -> tuple[Group, ...]:

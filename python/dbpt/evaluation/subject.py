@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt import clip
+from dbpt import arguments, clip
 from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.data import DATASETS, READERS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
@@ -147,7 +147,7 @@ def opened_subject(
     """
     given = dict(settings)
     refuse_unread(given, read, why_unread)
-    with nullcontext() if out is None else folder.held(Path(out), resume=False, overwrite=overwrite):
+    with nullcontext() if out is None else folder.held(arguments.path("out", out), resume=False, overwrite=overwrite):
         yield subject_of(given=given, read=read, **of)
 
 

@@ -16,8 +16,9 @@ from safetensors.numpy import save
 
 from dbpt.errors import InputError
 from dbpt.features.cache_keys import SCHEMA_VERSION, FileRows, ids_of
-from dbpt.storage.files import is_missing, map_tensor, open_regular, reason_of, write_atomically
+from dbpt.storage.files import is_missing, open_regular, reason_of, write_atomically
 from dbpt.storage.row_files import RowsFile
+from dbpt.storage.tensors import map_tensor
 from dbpt.storage.typed_json import Limits, read_json, typed
 
 NORM_TOLERANCE = 1e-2

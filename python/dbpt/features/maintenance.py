@@ -18,8 +18,9 @@ from dbpt.environment import progress_bar
 from dbpt.errors import InputError, one_line
 from dbpt.features import cache_files, cache_keys
 from dbpt.features.cache import CLAIMS, FeatureCache, lock_files, own_files, size_of
-from dbpt.storage.files import TEXTS, StoredArrays, file_sha256, is_missing, reason_of, system_errors
+from dbpt.storage.files import file_sha256, is_missing, reason_of, system_errors
 from dbpt.storage.locks import OwnedLock
+from dbpt.storage.tensors import TEXTS, StoredArrays
 
 DAY = 86_400.0
 

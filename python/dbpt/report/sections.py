@@ -4,6 +4,7 @@ The commands choose the sections of their pages. What these say about a verdict 
 ``outcome.py``.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -202,7 +203,8 @@ def made_by(
         values: the ``figures`` or the ``metrics``.
     """
     shared = {"kind": kind, "command": command, "words": words, "templates": templates, "settings": settings}
-    return section("made_by", "Settings", **{"figures": None} | shared | values)
+    plugins = os.environ.get("DBPT_PLUGINS")
+    return section("made_by", "Settings", **{"figures": None} | shared | {"plugins": plugins} | values)
 
 
 def how(kind: str, guesses: Guesses | None = None, average: str = "", **values: object) -> Section:

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from dbpt.evaluation import Group, results
-from dbpt.evaluation.accuracy import merged_groups, worst_first
+from dbpt.evaluation.accuracy import also_worst, merged_groups, worst_first
 from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.repeats import groups_of_factors
@@ -133,8 +133,7 @@ class Row(Brief):
     @property
     def also_worst(self) -> int:
         """The number of other groups with the accuracy of the worst."""
-        lowest = self.worst and self.worst.accuracy
-        return sum(lowest is not None and each.accuracy == lowest for each in self.groups) - (lowest is not None)
+        return also_worst(self.groups)
 
     @property
     def factors(self) -> list[FactorFigures]:

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard, ModelHubMixin
 from numpy.typing import NDArray
 from PIL import Image
 
+from dbpt import arguments
 from dbpt.clip import Backbone, check_published, load_backbone_from_spec, zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.environment import progress_bar
@@ -111,7 +112,7 @@ class Classifier(ModelHubMixin):
         Raises:
             InputError: for no such folder or repository, damaged files, and if the backbone is gone or changed.
         """
-        path = Path(folder)
+        path = arguments.path("folder", folder)
         if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
             options = {"revision": revision, "token": token, "cache_dir": cache_dir}
             flags = {"force_download": force_download, "local_files_only": local_files_only}
@@ -260,13 +261,7 @@ class Classifier(ModelHubMixin):
         """
         from dbpt.runs.exports import write_onnx
 
-        size, spec = self.backbone.preprocess.size, self.backbone.spec
-        metadata = {
-            "classes": list(self.words.classes),
-            "attributes": list(self.words.attributes),
-            "preprocessing": {"size": size, **spec["preprocess"]},
-        }
-        write_onnx(Path(path), self.to_torch().cpu(), size, metadata, overwrite=overwrite)
+        write_onnx(Path(path), self.to_torch().cpu(), self.words, self.backbone, overwrite=overwrite)
 
     @overload
     def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...
@@ -320,8 +315,7 @@ class Classifier(ModelHubMixin):
         if attributes and self.probe is not None and self.config.label_model is not None:
             raise InputError("--with-attribute: the run's probe reads features of --label-model; use dbpt evaluate")
         size = self.config.embed_batch_size if batch_size is None else batch_size
-        if size < 1:
-            raise InputError(f"batch_size is {size}, expected at least 1")
+        size = arguments.integer("batch_size", size, 1)
         predictions = self._predict(decoding.list_images(images), size, attributes)
         if not decoding.is_one_image(images):
             return predictions

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
+from dbpt.clip import Backbone
+from dbpt.data import Words
 from dbpt.errors import InputError, foreign_errors, optional_module
 from dbpt.heads.tensors import ByTensors
 from dbpt.storage.files import check_output, write_atomically
@@ -151,9 +153,7 @@ class _Outputs(torch.nn.Module):
 
 
 @torch.no_grad()
-def write_onnx(
-    path: Path, classifier: torch.nn.Module, size: tuple[int, int], metadata: Mapping[str, Any], *, overwrite: bool
-) -> None:
+def write_onnx(path: Path, classifier: torch.nn.Module, words: Words, backbone: Backbone, *, overwrite: bool) -> None:
     """Write an ONNX file that onnxruntime evaluates as torch evaluates the classifier.
 
     The input is ``images`` (B, 3, H, W) float32, the outputs are ``logits`` and ``probabilities``, (B, C) float32.
@@ -161,25 +161,31 @@ def write_onnx(
     Args:
         path: the file.
         classifier: on the CPU, from images to logits.
-        size: height and width of the images.
-        metadata: values that become JSON.
+        words: the classes and attributes, which the metadata have, with the preprocessing, as JSON.
+        backbone: the one of the classifier.
         overwrite: whether to replace the file.
 
     Raises:
         InputError: for a file that can't be written, missing packages, a tower that is too large or that torch can't
             export, and other results in onnxruntime. There is no new file then.
     """
-    check_output("--onnx", path, overwrite=overwrite)
+    check_output("--onnx", path, overwrite=overwrite, ending=".onnx")
     for name in ("onnx", "onnxscript", "onnxruntime"):
         optional_module(name, "--onnx", ONNX)
-    module = _Outputs(classifier).eval()
+    module, size = _Outputs(classifier).eval(), backbone.preprocess.size
+    metadata = {
+        "classes": list(words.classes),
+        "attributes": list(words.attributes),
+        "preprocessing": {"size": size, **backbone.spec["preprocess"]},
+        "dbpt_version": __version__,
+    }
     total = sum(tensor.numel() * tensor.element_size() for tensor in classifier.state_dict().values())
     if total > MOST_BYTES:
         raise InputError(f"--onnx {path}: the model has {total / 1e9:.1f} GB, and an ONNX file at most 2; use to_torch")
     generator = torch.Generator().manual_seed(0)
     batches = [torch.randn(number, 3, *size, generator=generator) for number in (1, 3)]
     with foreign_errors(f"--onnx {path}: torch can't export this model", "use to_torch"):
-        content = _exported(module, batches[-1], {**metadata, "dbpt_version": __version__})
+        content = _exported(module, batches[-1], metadata)
     runtime = optional_module("onnxruntime", "--onnx", ONNX)
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for images in batches:

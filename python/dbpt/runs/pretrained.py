@@ -26,16 +26,8 @@ from dbpt.heads import HEADS
 from dbpt.heads.tensors import ByTensors, of_outputs
 from dbpt.objectives.training_free import TrainingFree
 from dbpt.settings.config import FitConfig, make_config
-from dbpt.storage.files import (
-    are_finite,
-    check_can_create,
-    is_missing,
-    read_regular,
-    read_tensors,
-    system_errors,
-    write_json,
-    write_tensors,
-)
+from dbpt.storage.files import check_can_create, is_missing, read_regular, system_errors, write_json
+from dbpt.storage.tensors import are_finite, read_tensors, write_tensors
 from dbpt.storage.typed_json import MOST_BYTES, check_version, read_json, typed
 
 if TYPE_CHECKING:

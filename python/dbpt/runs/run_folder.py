@@ -24,7 +24,8 @@ from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figur
 from dbpt.runs.pretrained import StoredClassifier, is_pretrained, most_bytes, read_card, read_pretrained
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import Command
-from dbpt.storage.files import are_finite, is_missing, read_tensors, write_json, write_tensors
+from dbpt.storage.files import is_missing, write_json
+from dbpt.storage.tensors import are_finite, read_tensors, write_tensors
 from dbpt.storage.typed_json import read_json, typed, typed_json
 
 if TYPE_CHECKING:

@@ -98,7 +98,7 @@ def check_groups(study: Study) -> None:
             raise InputError(f"--min-confidence {in_digits(config.min_confidence)}: {problem}; lower it")
     if not objective.leaves_unknown_out:
         return
-    rows, groups = study.rows(objective.trains_on), study.grouping(config.group_source).groups
+    rows, groups = study.rows(objective.trains_on), study.training_grouping.groups
     known = rows[groups[rows] >= 0]
     rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]

@@ -30,7 +30,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import BackboneSettings
-from dbpt.storage.files import TEXTS, StoredArrays
+from dbpt.storage.tensors import TEXTS, StoredArrays
 from dbpt.study.coded import coded_attributes
 
 logger = logging.getLogger(__name__)
@@ -307,6 +307,16 @@ class Study:
             "selection": self.config.selecting_groups,
         }
         return Grouping.true(self.dataset, frozenset(use for use, wanted in asked.items() if wanted == "true"))
+
+    @cached_property
+    def training_grouping(self) -> Grouping:
+        """The groups of the ``group_source``, which are trained on."""
+        return self.grouping(self.config.group_source)
+
+    @cached_property
+    def selection_grouping(self) -> Grouping:
+        """The groups by which model selection judges."""
+        return self.grouping(self.config.selecting_groups or "pseudo")
 
     @cached_property
     def reported(self) -> Grouping:

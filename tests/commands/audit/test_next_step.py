@@ -130,6 +130,9 @@ def test_a_run_against_the_bias_is_not_trained_again(tiny, tiny_run, run_all, tm
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert "already trained against such a bias, with the objective dbpt" in advice
     assert [line.split()[1] for line in commands] == ["label", "compare"]
+    others = replace(subject, config=replace(subject.config, attributes=("left", "right")))
+    _, _, to_compare = step_after(others, BIAS, GUESSES, by_guesses=True)  # the run has guesses of others to label
+    assert [line.split()[1] for line in to_compare] == ["compare"]
     assert dbpt.audit(predictions=tiny_run).figures.next_step.commands == []  # no bias there
     moved = [line.replace(f"{tiny_run}-", f"{tmp_path}/") for line in commands]
     run_all(

@@ -11,7 +11,8 @@ from made_up_guesses import guesses_of
 from made_up_results import LONG, NASTY, worded
 from matplotlib import pyplot
 
-from dbpt.commands.audit.result import Audit, render_audit
+from dbpt.commands.audit.page import render_audit
+from dbpt.commands.audit.result import Audit
 from dbpt.evaluation.audit import AuditedFactor, NextStep, Search, Verdict
 from dbpt.report.audit_sentences import LOOK_FIRST
 from dbpt.report.pictures import GroupExamples
@@ -223,7 +224,7 @@ def test_without_errors_no_group_is_the_worst():
     html = render_audit(flawless, None)
     text = words_of(html)
     assert "Each group100.0 %[" in text and "No group has an error. Whichever group is really the worst, its" in text
-    for words in ("Worst group", "smallest share", "worst group is bold", "Gap", '<tr class="chosen"'):
+    for words in ("Worst group", "smallest share of any", "worst group is bold", "Gap", '<tr class="chosen"'):
         assert words not in text + html
         assert words in text_of(figures_of()) + render_audit(figures_of(), None)
     table = table_of(flawless)
@@ -235,6 +236,7 @@ def test_all_of_the_worst_groups_are_marked_and_the_named_one_is_unfolded():
     assert '<tr class="chosen">\n<th scope="row" class="name">dog · night' in render_audit(figures, None)
     assert render_audit(figures, None).count('<tr class="chosen">') == table_of(figures).count("40.0*") == 2
     assert opened(figures) == ["dog · night"]
+    assert "dog · night, as bad as 1 other group: 40 of 100" in text_of(figures)
     other = replace(figures, verdict=Verdict(kind="bias", sentence="dogs", group=2))
     assert '<tr class="chosen">\n<th scope="row" class="name">cat · night' in render_audit(other, None)
 
@@ -358,10 +360,10 @@ def test_a_table_that_scrolls_has_a_shadow_that_stays_where_it_is_cut():
                       for side in ("right", "left")]  # fmt: skip
 
 
-def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
+def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(plain, tmp_path):
     figures = figures_of()
-    few = with_pictures(figures, noise)
-    assert_readable([few, many_groups(noise)], tmp_path)
+    few = with_pictures(figures, plain)
+    assert_readable([few, many_groups(plain)], tmp_path)
     bad = few.replace("<main>", '<main><p class="bad">bad</p>')
     bad = bad.replace("</style>", ".bad { width: 2000px; max-width: none; color: var(--rule); }</style>")
     (of_page,) = looks([bad], tmp_path, dark=True)

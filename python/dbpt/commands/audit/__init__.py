@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import caution
 from dbpt.commands.audit.next_step import next_step
-from dbpt.commands.audit.result import Audit, audit_figures, render_audit
+from dbpt.commands.audit.page import audit_figures, render_audit
+from dbpt.commands.audit.result import Audit
 from dbpt.commands.audit.suspicious import suspicious_images, suspicious_strips
 from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike

@@ -57,7 +57,8 @@ def next_step(
             kind = "lower confidence"
         step = NextStep("label more" if untrusted and guesses.provenance == "probe" else kind)
     elif subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
-        step = _other_methods(subject, left_out, can_label=guesses.provenance not in OWN_VALUES)
+        can_label = guesses.provenance not in OWN_VALUES and _has_the_guesses(subject.title, subject)
+        step = _other_methods(subject, left_out, can_label=can_label)
     elif association is not None and association < UNRELATED:
         step = replace(_without_weights(subject, left_out), cramers_v=association)
     else:
@@ -76,14 +77,18 @@ def _label(subject: Subject, step: NextStep) -> list[str]:
     """
     if step.method is not None or not subject.dataset.in_split("train").any():
         return []
-    if subject.by == "run" and (audited := subject.predictions_named):
-        own, names = RUN_FOLDER.read_settings(Path(audited)), ("data", "attributes", "factors")
-        if all(getattr(own, name) == getattr(subject.config, name) for name in names):
-            return [label_command(Path(audited))]
+    if subject.by == "run" and (audited := subject.predictions_named) and _has_the_guesses(audited, subject):
+        return [label_command(Path(audited))]
     is_trained = step.kind in ("train", "train without weights")
     run = f"runs/{subject.dataset.name}"
     fit = Command("fit", subject.source, {"out": run, "head": "linear"} | _settings(subject, (), TRAINING_SETTINGS))
     return [*([] if is_trained else [str(fit)]), label_command(Path(run))]
+
+
+def _has_the_guesses(run: str, subject: Subject) -> bool:
+    """Return whether a run was trained with the guesses that are audited."""
+    own, names = RUN_FOLDER.read_settings(Path(run)), ("data", "attributes", "factors")
+    return all(getattr(own, name) == getattr(subject.config, name) for name in names)
 
 
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:

@@ -34,7 +34,7 @@ from dbpt.guesses import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
-from dbpt.storage.files import write_tensors
+from dbpt.storage.tensors import write_tensors
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.study.study import Embedded, Study
 

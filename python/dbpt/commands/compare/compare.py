@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt._core import __version__
-from dbpt.arguments import integer
+from dbpt.arguments import integer, path
 from dbpt.cautions import Caution, caution
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.compare import plan as planning
@@ -150,7 +150,7 @@ def compare(
             "dbpt compare can't share trainings among the processes of torchrun; start it once, without torchrun, and "
             "use --jobs for several processes"
         )
-    request = Request(COMPARISON_FOLDER, Path(out), resume, overwrite)
+    request = Request(COMPARISON_FOLDER, path("out", out), resume, overwrite)
     own, continued = dict[str, Any](), data is None
     data, shared = request.settings(data, dict[str, Any](settings), without=planning.BY_THE_PLAN)
     if continued:

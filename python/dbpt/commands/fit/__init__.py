@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dbpt import clip, training
 from dbpt._core import __version__
+from dbpt.arguments import path
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
@@ -48,7 +49,8 @@ from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO, Command
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
-from dbpt.storage.files import write_atomically, write_json, write_tensors
+from dbpt.storage.files import write_atomically, write_json
+from dbpt.storage.tensors import write_tensors
 from dbpt.study.data import with_data
 from dbpt.study.stages import image_columns, log_warnings, prepare
 from dbpt.study.study import Study
@@ -104,7 +106,7 @@ def fit(
         print(run.classifier.predict("images/0001.jpg").prediction)
     """
     Watch(callbacks)  # refuses wrong ones before any work
-    request = Request(RUN_FOLDER, Path(out), resume, overwrite)
+    request = Request(RUN_FOLDER, path("out", out), resume, overwrite)
     data, given = request.settings(data, dict[str, Any](settings))
     config = with_data(make_config(given), data)
     joined = training.joined_ranks(config.device) if are_several() else nullcontext(ALONE)

@@ -38,7 +38,7 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
     """
     of_groups = next((candidate for candidate in trained.values() if candidate.row.prompts == "group"), None)
     config, untrained = study.config, GroupPromptsSum.name
-    has_words = study.grouping(config.group_source).has_words
+    has_words = study.training_grouping.has_words
     if of_groups is None or why_not_mixed(config.head, has_words=has_words) is not None:
         return dict(trained), None
     alpha = 1.0 if config.alpha is None and config.prompts != AUTO else alpha_of(study)
@@ -71,7 +71,7 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
     if selection == "last":
         return free[0] if lost or hedge is None else hedge, choice
     rows, by_group = rows_for(study, "selection", "val"), config.selecting_groups is not None
-    labels, grouping = rows.labels, study.grouping(config.selecting_groups or "pseudo")
+    labels, grouping = rows.labels, study.selection_grouping
     groups = rows.groups if by_group else np.zeros_like(labels)  # one group of all rows, for the average
     values = {name: _values(classifier, rows.features, labels, selection) for name, classifier in candidates.items()}
     means = {name: shrunken_means(values_N, labels, groups) for name, values_N in values.items()}

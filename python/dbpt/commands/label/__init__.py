@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.commands.label.estimates import LabelledStrata, estimate
 from dbpt.commands.label.result import (
@@ -57,10 +58,8 @@ def write_labelled_table(
         data, root: those of the run, if they have moved.
 
     Raises:
-        InputError: without the run or its data, and for the name of another format.
+        InputError: without the run or its data.
     """
-    if out.suffix.lower() != ".csv":
-        raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")
     run = Path(design.run)
     words, config = finished_run(run).words, RUN_FOLDER.read_settings(run)
     dataset, rows = load_rows(run, config, words, design.paths, data, root)
@@ -114,14 +113,14 @@ def judge_labels(
         InputError: for a folder that is no sample or was changed, for labels that don't belong to it, and if the table
             exists or the run or its data are gone.
     """
-    design = read_design(Path(folder))
+    design = read_design(arguments.path("folder", folder))
     file = Path(folder) / "judged.json"
     check_output("the result", file, overwrite=True, advice="move it away")
     if table is not None:
         if os.path.lexists(table):
             raise InputError(f"--table {table}: exists; choose another name")
-        check_output("--table", Path(table), overwrite=False)
-    answers = read_answers(Path(labels), design)
+        check_output("--table", arguments.path("table", table), overwrite=False, ending=".csv")
+    answers = read_answers(arguments.path("labels", labels), design)
     result = _judged(design, answers)
     refit = None
     if table is not None:

@@ -26,8 +26,9 @@ from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.output_folder import path_from
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, classifier_of, read_classifier
-from dbpt.storage.files import check_can_create, check_version, is_missing, read_tensors, write_atomically, write_json
+from dbpt.storage.files import check_can_create, check_version, is_missing, write_atomically, write_json
 from dbpt.storage.locks import whole_folder
+from dbpt.storage.tensors import read_tensors
 from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
 from dbpt.study.data import load_rows
 
@@ -258,7 +259,7 @@ def draw_label_sample(
     Raises:
         InputError: if ``out`` exists, if ``n`` is too small, or if images are gone or unreadable now.
     """
-    folder = Path(out)
+    folder = arguments.path("out", out)
     if os.path.lexists(folder):
         raise InputError(f"--out {folder}: exists; choose another name, since labels may belong to that sample")
     check_can_create(folder)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from dbpt._core import __version__
+from dbpt.arguments import path
 from dbpt.data.demo.drawings import Face, draw_bird, draw_face, draw_pet, sample_face
 from dbpt.data.layouts.celeba import CLAUSES
 from dbpt.data.layouts.metashift import FOLDER as METASHIFT
@@ -203,7 +204,7 @@ def write_demo(name: str, directory: str | Path, *, seed: int = 0) -> Path:
     Raises:
         InputError: for another name, a bad seed, and a folder that can't be created or isn't empty.
     """
-    return _write(name, Path(directory), seed, SPLIT_SIZES)
+    return _write(name, path("directory", directory), seed, SPLIT_SIZES)
 
 
 def draw_into_cache(data: str, root: "str | Path | None", cache: Path) -> tuple[str, Path] | None:

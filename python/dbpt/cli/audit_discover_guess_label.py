@@ -1,10 +1,8 @@
-"""``dbpt audit``, ``discover``, ``label``, ``embed``, ``data``, ``demo``, ``cache`` and ``env``."""
+"""``dbpt audit``, ``discover``, ``guess`` and ``label``, which train nothing."""
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,9 @@ import click
 
 from dbpt.cli import options as shared
 from dbpt.data.paths import use_of_folder
-from dbpt.data.writing import csv_text
-from dbpt.environment import cache_folder, launched_rank
 from dbpt.errors import InputError
 from dbpt.settings.fields import Command
-from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
+from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS, GUESS_SETTINGS
 from dbpt.storage import files
 
 GATE_MISSED = 3
@@ -120,6 +116,35 @@ def discover(
     click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
 
 
+GUESS_EXAMPLES = """
+  dbpt guess demo --out guesses.csv
+  dbpt guess photos.csv --attributes photo "drawing=sketch|cartoon" --out guesses.csv
+"""
+
+
+@shared.settings_command(examples=GUESS_EXAMPLES)
+@shared.path_option(
+    "--out", help="CSV file with path, label, split, pseudo_attribute, confidence, doubts and group of each image"
+)
+@click.option("--overwrite", is_flag=True, help="replace the file that --out names")
+@shared.data_and_settings(GUESS_SETTINGS)
+def guess(out: Path | None, overwrite: bool, **options: Any) -> None:
+    """Let CLIP guess the attribute of each image; nothing is trained.
+
+    DATA is as for dbpt fit; it needs no splits. Prints the share of each attribute, and warns if the guesses can't be
+    trusted. A --config for dbpt fit serves too.
+    """
+    from dbpt.commands.guess import guess_attributes
+
+    refused = {"pseudo_attributes", "label_model"}
+    settings, data = shared.settings_for(GUESS_SETTINGS | refused, **options)
+    assert data is not None
+    guesses = guess_attributes(data, out=out, overwrite=overwrite, **settings)
+    click.echo(f"\n{guesses.table()}")
+    if guesses.audit_command is not None:
+        click.echo(f"\nto see the images of each guess:\n  {guesses.audit_command}")
+
+
 @click.command()
 @click.argument("folder", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
 @shared.path_option("--out", help="folder of the sample, created by this command")
@@ -173,185 +198,3 @@ def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
         f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: {judge}\n"
         "(labels.csv: where your browser saves it, for example in its downloads folder)"
     )
-
-
-EMBED_EXAMPLES = """
-  dbpt embed photos.csv
-  dbpt embed waterbirds --root data/waterbirds --failures failures.csv
-"""
-
-
-def _refuse_out(_ctx: click.Context, _option: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        way = "name another with --cache; in Python dbpt.embed(...).features gives them"
-        raise click.UsageError(f"--out {value}: features stay in the cache; {way}")
-
-
-@shared.settings_command(examples=EMBED_EXAMPLES)
-@shared.data_argument()
-@shared.path_option("--out", hidden=True, expose_value=False, callback=_refuse_out)
-@shared.path_option("--failures", help="CSV file to write, with the path and reason of each failure")
-@click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
-@shared.settings_options(shared.EMBED_SETTINGS)
-def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
-    """Compute the features of all images and store them in the cache.
-
-    Other commands read them from there. DATA is as for dbpt fit. Only new and changed images are computed. Several
-    processes that run this at the same time share the work.
-    """
-    from dbpt.commands.embed import embed as run_embed
-    from dbpt.features import TooManyFailures
-
-    is_first = launched_rank() == 0
-    if is_first and failures is not None:
-        if failures.suffix.lower() != ".csv":  # so that it can't be an image
-            raise click.UsageError(f"--failures {failures}: is a CSV file; choose another name, one that ends in .csv")
-        files.check_output("--failures", failures, overwrite=overwrite, reads=[data, *map(str, options.values())])
-
-    def write(reasons: Iterable[tuple[str, str]]) -> None:
-        if is_first and failures is not None:
-            files.write_atomically(failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
-
-    try:
-        embedded = run_embed(data, **shared.given(options))
-    except TooManyFailures as error:
-        write(error.reasons.items())
-        raise
-    write((failure.path, failure.reason) for failure in embedded.failures)
-    if is_first:
-        click.echo(embedded)
-
-
-DATA_EXAMPLES = """
-  dbpt data check photos.csv
-  dbpt data check table.parquet --columns path=file label=y
-"""
-
-
-@click.group()
-def data() -> None:
-    """Check a data set before training."""
-
-
-@shared.settings_command(examples=DATA_EXAMPLES, group=data)
-@shared.data_argument()
-@shared.settings_options(shared.DATA_SETTINGS)
-def check(data: str, **options: Any) -> None:
-    """Count images by split and group; list all that would stop dbpt fit.
-
-    DATA is as for dbpt fit. Reads the metadata and decodes all images. Exit code 2 if there are problems.
-    """
-    from dbpt.commands.embed import check_data
-
-    result = check_data(data, **shared.given(options))
-    click.echo(result)
-    if result.problems:
-        raise InputError(f"{data}: dbpt fit cannot use it as it is; the problems are named above")
-
-
-@click.command()
-@click.argument("name")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
-@shared.path_option("--out", help="the same as FOLDER")
-@click.option("--seed", default=0, show_default=True, help="seed of the drawings")
-def demo(name: str, folder: Path | None, out: Path | None, seed: int) -> None:
-    """Write a demo data set into a folder.
-
-    It gets the layout of the real data set. NAME is demo-waterbirds, demo-celeba or demo-metashift. FOLDER must be new
-    or empty.
-    """
-    from dbpt.data.demo import write_demo
-
-    if (target := folder or out) is None or (folder and out):
-        raise click.UsageError(f"name one folder to write: dbpt demo {name} {folder or 'FOLDER'}")
-    root = write_demo(name, target, seed=seed)
-    click.echo(f"{name}: written to {root}; use it with: dbpt fit {name.removeprefix('demo-')} --root {root}")
-
-
-@click.group()
-def cache() -> None:
-    """List, verify and delete the cached features."""
-
-
-CACHE_HELP = "cache folder, as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
-cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path), help=CACHE_HELP)
-
-
-def _features(folder: Path | None) -> Path:
-    from dbpt.storage.files import TEXTS
-
-    cache = cache_folder(folder)
-    problem = ""
-    if os.path.lexists(cache):
-        problem = "" if cache.is_dir() else "is not a folder"
-        with contextlib.suppress(OSError):  # a folder that can't be listed is named later
-            entries = {entry.name for entry in cache.iterdir()} if not problem else set()
-            if entries and entries.isdisjoint(("features", TEXTS, "datasets", "demo")):
-                problem = "is not a cache of dbpt"
-    if problem:
-        raise InputError(f"--cache {cache}: {problem}; name the folder that --cache named in dbpt embed or dbpt fit")
-    return cache / "features"
-
-
-@cache.command()
-@cache_option
-def verify(folder: Path | None) -> None:
-    """Check every byte of the cached features."""
-    from dbpt.features.maintenance import verify_cache
-
-    features = _features(folder)
-    problems = verify_cache(features)
-    for problem in problems:
-        click.echo(problem)
-    if problems:
-        raise InputError(f"{features}: problems found: {len(problems)}; each line says what to do")
-    state = "there is no cache" if files.is_missing(features) else "every byte is as it was written"
-    click.echo(f"{features}: {state}")
-
-
-@cache.command(name="list")
-@cache_option
-def list_command(folder: Path | None) -> None:
-    """List the caches with their encoders, images and sizes."""
-    from dbpt.features.maintenance import list_caches, stored_texts
-
-    features = _features(folder)
-    caches, texts = list_caches(features), stored_texts(features)
-    for entry in caches:
-        click.echo(entry)
-    if lists := texts.files():
-        size = _megabytes(sum(file.lstat().st_size for file in lists))
-        click.echo(f"{texts.folder}: features of {len(lists)} lists of sentences, {size}")
-    click.echo(f"caches: {len(caches)}, {_megabytes(sum(entry.bytes for entry in caches))}")
-
-
-@cache.command()
-@cache_option
-@click.option("--unwritten-for-days", type=float, help="also delete what was stored so many days ago")
-@click.option("--dry-run", is_flag=True, help="list what would be deleted, and delete nothing")
-def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
-    """Delete the features of images whose folder is gone.
-
-    Keeps a cache that is being written.
-    """
-    from dbpt.features.maintenance import prune_caches
-
-    if unwritten_for_days is not None and not unwritten_for_days >= 0:
-        raise click.UsageError(f"--unwritten-for-days {unwritten_for_days:g}: must be 0 or above")
-    pruned = prune_caches(_features(folder), unwritten_for_days=unwritten_for_days, dry_run=dry_run)
-    for line in pruned:
-        click.echo(line)
-    click.echo(f"{'would be deleted' if dry_run else 'deleted'}: {len(pruned)}")
-
-
-def _megabytes(number: int) -> str:
-    return f"{number / 1e6:.1f} MB"
-
-
-@click.command()
-def env() -> None:
-    """Print what a bug report needs: versions, devices and folders."""
-    from dbpt.environment import entries
-
-    for name, value in entries():
-        click.echo(f"{name}: {value}")
