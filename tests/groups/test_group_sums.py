@@ -10,17 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observed_rows import NAN, RULES, content, rows
 
-from dbpt import _core
-from dbpt.arguments import is_tensor
 from dbpt.errors import InputError
-from dbpt.groups import weights as sums
-
-
-@pytest.fixture(params=["host", "accelerator"])
-def way(request, monkeypatch):
-    """Send CPU tensors the way of those on a GPU, which these tests don't need."""
-    if request.param == "accelerator":
-        monkeypatch.setattr(sums, "on_accelerator", is_tensor)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -41,7 +31,7 @@ def test_neither_order_nor_batches_change_a_bit(rule, seed, batches):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_tensors_add_up_and_weigh_as_arrays_do(rule, dtype, way):
+def test_tensors_add_up_and_weigh_as_arrays_do(rule, dtype):
     """With gradients and without, and in inference mode."""
     of_tensors, of_arrays = rule(), rule()
     for seed, mode in enumerate([torch.enable_grad, torch.no_grad, torch.inference_mode]):
@@ -60,24 +50,6 @@ def test_tensors_add_up_and_weigh_as_arrays_do(rule, dtype, way):
     assert found.tolist() == expected.astype(np.float32).tolist()
 
 
-@given(
-    seed=st.integers(0, 2**32),
-    exponent=st.integers(-40, 29),
-    group_type=st.sampled_from([torch.int64, torch.int32]),
-    value_type=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
-)
-def test_index_add_gives_the_integers_of_the_core(seed, exponent, group_type, value_type):
-    draws = torch.Generator().manual_seed(seed)
-    groups = torch.randint(-1, 4, (50,), generator=draws, dtype=group_type)
-    values = (torch.randn(50, generator=draws, dtype=torch.float64) * 2.0**exponent).clip(-9e8, 9e8).to(value_type)
-    values = values.nan_to_num(posinf=6e4, neginf=-6e4)
-    losses = sums.QUANTITIES["losses"]
-    found = sums.sum_tensors(groups, values, 4, losses)
-    limits = {"argument": "losses", "least": -1e9, "most": 1e9}
-    expected = _core.group_sums(groups.long().numpy(), values.double().numpy(), 4, **limits)
-    assert found.tolist() == expected.tolist()
-
-
 @pytest.mark.parametrize(
     ("groups", "values", "message"),
     [
@@ -91,7 +63,7 @@ def test_index_add_gives_the_integers_of_the_core(seed, exponent, group_type, va
         ([[0, 1]], [[0.5, 0.5]], r"^groups has shape \(1, 2\)"),
     ],
 )
-def test_a_bad_batch_of_tensors_is_refused_whole_by_its_row(groups, values, message, way):
+def test_a_bad_batch_of_tensors_is_refused_whole_by_its_row(groups, values, message):
     weights = RULES[0]()
     start = content(weights)
     with pytest.raises(InputError, match=message):

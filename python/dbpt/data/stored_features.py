@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cached_property
-from queue import SimpleQueue
+from functools import cached_property, partial
+from itertools import zip_longest
 from threading import Thread
 from typing import Any
 
@@ -112,17 +113,12 @@ class StoredFeatures:
         if (np.diff(stored) < 0).any():
             order = np.argsort(stored, kind="stable")
             stored = stored[order]
-        begin = int(np.searchsorted(stored, 0))
-        number = int(np.searchsorted(self._ends, stored[begin], side="right")) if begin < len(stored) else 0
-        pieces = []
-        while begin < len(stored):
-            part, end_of_part = self._parts[number], int(self._ends[number])
-            end = int(np.searchsorted(stored, end_of_part))
-            if end > begin:
-                raw = np.empty((end - begin, self.shape[1]), part.dtype)
-                part.read(stored[begin:end] - (end_of_part - part.shape[0]), raw)
-                pieces.append((slice(begin, end), raw))
-            begin, number = end, number + 1
+        bounds, pieces = np.searchsorted(stored, np.append(0, self._ends)), []
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            part, place = self._parts[number], slice(bounds[number], bounds[number + 1])
+            raw = np.empty((place.stop - place.start, self.shape[1]), part.dtype)
+            part.read(stored[place] - (self._ends[number] - part.shape[0]), raw)
+            pieces.append((place, raw))
         return Fetched(pieces, order, None if self._lengths is None else self._lengths[rows])
 
     def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
@@ -214,35 +210,26 @@ def read_blocks(
     def fetch(block: slice) -> Fetched:
         return features.fetch(np.arange(block.start, block.stop) if rows is None else rows[block])
 
-    for block, fetched in zip(blocks, (map if features.is_in_memory else _fetched_ahead)(fetch, blocks), strict=True):
+    ahead: Future[Fetched] | None = None
+    for block, following in zip_longest(blocks, blocks[1:]):
+        fetched = fetch(block) if ahead is None else ahead.result()
+        ahead = None if following is None else _in_a_thread(partial(fetch, following))
         fetched.convert(array[: block.stop - block.start])
         yield block, array[: block.stop - block.start]
 
 
-def _fetched_ahead(fetch: Callable[[slice], Fetched], blocks: Sequence[slice]) -> Iterator[Fetched]:
-    """Fetch each block while the one before is used, in a daemon, so that Ctrl-C doesn't wait for a stalled drive."""
-    asked, answers = SimpleQueue[slice | None](), SimpleQueue[Fetched | BaseException]()
+def _in_a_thread(work: Callable[[], Fetched]) -> Future[Fetched]:
+    """Begin ``work`` in a daemon, so that Ctrl-C doesn't wait for a stalled drive."""
+    future = Future[Fetched]()
 
-    def answer() -> None:
-        while (block := asked.get()) is not None:
-            try:
-                answers.put(fetch(block))
-            except BaseException as error:  # raised by the thread that asked
-                answers.put(error)
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised by the thread that asks for the result
+            future.set_exception(error)
 
-    Thread(target=answer, daemon=True).start()
-    try:
-        for block in blocks[:1]:
-            asked.put(block)
-        for following in [*blocks[1:], *[None][: len(blocks)]]:
-            fetched = answers.get()
-            if isinstance(fetched, BaseException):
-                raise fetched
-            if following is not None:
-                asked.put(following)
-            yield fetched
-    finally:
-        asked.put(None)
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def map_blocks(

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, product
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -23,7 +23,7 @@ from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
 from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
-from dbpt.data.texts import BLOCK_ROWS, RowNames, TextBuilder, TextIndex, Texts
+from dbpt.data.texts import RowNames, TextBuilder, TextIndex, Texts
 from dbpt.data.writing import BATCH_ROWS, unmarked
 from dbpt.errors import InputError, nearest
 from dbpt.storage.files import READ_BLOCK, open_regular, reason_of, system_errors
@@ -319,20 +319,17 @@ def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[NDArray[np.i
     index, cells, folder = TextIndex(dataset.paths), table.texts(PATH), str(absolute("."))
     roots = [os.path.join(root, "") for root in (str(absolute(dataset.root)), os.path.realpath(dataset.root))]  # noqa: PTH118
     image_n, ignored = index.find(cells), list[int]()
-    unmatched = np.flatnonzero(image_n < 0)
-    for start in range(0, len(unmatched), BLOCK_ROWS):
-        rows, spellings = unmatched[start : start + BLOCK_ROWS], list[list[str]]()
-        for row, cell in zip(rows.tolist(), cells.take(rows), strict=True):
-            # Spreadsheets write rows of empty cells at the end.
-            is_blank = not cell.strip() and not any(column[row].strip() for column in table.values.values())
-            if not cell and not is_blank:
+    for has_mark, root in product((False, True), ("", *roots)):
+        others = np.flatnonzero(image_n < 0)
+        texts = cells.take(others).map(unmarked if has_mark else str)
+        image_n[others] = index.find(Texts.of(_spelled(text, root, folder) for text in texts))
+    others = np.flatnonzero(image_n < 0)
+    for row, cell in zip(others.tolist(), cells.take(others), strict=True):
+        # Spreadsheets write rows of empty cells at the end.
+        if cell.strip() or any(column[row].strip() for column in table.values.values()):
+            if not cell:
                 raise InputError(f"{table.where(row)}: path is empty; name the image")
-            spellings.append([] if is_blank else list(_spellings(cell, roots, folder)))
-        images = iter(index.find(list(chain.from_iterable(spellings))).tolist())
-        for row, names in zip(rows.tolist(), spellings, strict=True):
-            image_n[row] = next((image for image in list(islice(images, len(names))) if image >= 0), -1)
-            if names and image_n[row] < 0:
-                ignored.append(row)
+            ignored.append(row)
     rows, row_N = np.flatnonzero(image_n >= 0), np.full(len(dataset), -1)
     row_N[image_n[rows[::-1]]] = rows[::-1]  # of several rows, the first
     for row in rows[row_N[image_n[rows]] != rows][:1].tolist():
@@ -341,9 +338,8 @@ def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[NDArray[np.i
     return row_N, ignored
 
 
-def _spellings(cell: str, roots: Sequence[str], folder: str) -> Iterator[str]:
-    """Yield the paths by which the data may know an image. A relative one starts at the root or ``folder``."""
-    for text in dict.fromkeys((cell, unmarked(cell))):
-        yield posixpath.normpath(text)
-        full = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118 (once an image)
-        yield from (full.removeprefix(root) for root in roots if full.startswith(root))
+def _spelled(text: str, root: str, folder: str) -> str:
+    """Return a normal path: as it is written, or relative to ``root``, where it starts at ``folder``."""
+    if not root:
+        return posixpath.normpath(text)
+    return os.path.normpath(os.path.join(folder, text)).removeprefix(root)  # noqa: PTH118 (once an image)

@@ -90,11 +90,12 @@ class FeatureCache:
 
     def reasons(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the reason for each of ``rows`` whose image failed, "" for the others."""
-        reasons = [""] * len(rows)
-        for entry, positions, inside in self._by_shard(rows):
-            of_shard = self._open(entry).reasons
-            for position, row in zip(positions.tolist(), inside.tolist(), strict=True):
-                reasons[position] = of_shard[row]
+        reasons, numbers = [""] * len(rows), np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(numbers[rows >= 0]).tolist():
+            entry = self.manifest.shards[number]
+            of_shard, first = self._open(entry).reasons, int(self._ends[number]) - entry.rows
+            for position in np.flatnonzero((numbers == number) & (rows >= 0)).tolist():
+                reasons[position] = of_shard[rows[position] - first]
         return reasons
 
     def features(self, rows: NDArray[np.int64], *, check: bool = True) -> StoredFeatures:
@@ -201,17 +202,6 @@ class FeatureCache:
             order = np.argsort(ids[:, 0], kind="stable")
             self._index = ids[order], order, failed != 0
         return self._index
-
-    def _by_shard(
-        self, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[cache_files.ShardEntry, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield each shard that contains some of ``rows``, their positions in ``rows``, and those in the shard."""
-        numbers = np.searchsorted(self._ends, rows, side="right")
-        order = np.argsort(numbers, kind="stable")
-        order = order[rows[order] >= 0]
-        for positions in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
-            entry = self.manifest.shards[numbers[positions[0]]]
-            yield entry, positions, rows[positions] - (self._ends[numbers[positions[0]]] - entry.rows)
 
     def _open(self, entry: cache_files.ShardEntry) -> cache_files.Shard:
         with self._errors_of(entry):

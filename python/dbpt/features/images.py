@@ -1,7 +1,6 @@
 """Images: where they are found, and how they are decoded and cropped."""
 
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from dbpt.arguments import available_cpus
+from dbpt.arguments import available_cpus, is_tensor
 from dbpt.data.layouts.image_files import ENDINGS, files_below
 from dbpt.data.paths import find_member
 from dbpt.environment import local_size
@@ -284,14 +283,9 @@ def is_one_image(images: Any) -> bool:
 def _is_one(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return images.dtype.kind not in "OU" and images.ndim != 4
-    if _is_tensor(images):
+    if is_tensor(images):
         return bool(images.ndim != 4)
     return isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable)
-
-
-def _is_tensor(image: Any) -> bool:
-    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
-    return torch is not None and isinstance(image, torch.Tensor)
 
 
 def _images_of(image: Any, name: str) -> list[Path | Image.Image]:
@@ -299,7 +293,7 @@ def _images_of(image: Any, name: str) -> list[Path | Image.Image]:
         return [image]
     if isinstance(image, np.ndarray):
         return [_from_array(image, name)]
-    if _is_tensor(image):
+    if is_tensor(image):
         return [_from_tensor(image, name)]
     if not isinstance(image, str | os.PathLike):
         raise InputError(f"{name} is of type {type(image).__name__}; {EXPECTED}")

@@ -1,7 +1,7 @@
 """Ids of groups, g = y * A + a, and their names; groups of any values as numbers; the worst group; parts of rows."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,10 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-    from typing_extensions import TypeIs
 
 MAX_GROUPS = 1 << 24
 MAX_MEASURED_GROUPS = 2**20  # each group gets its figures as an object, about half a kilobyte
@@ -149,13 +145,6 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
     array = arguments.integers(name, values, rows, per="prediction or pseudo attribute", unknown=low == -1)
     arguments.check_each(name, array, (array >= low) & (array < stop), f"an integer in {low}..{stop - 1}")
     return array
-
-
-def on_accelerator(value: object) -> "TypeIs[torch.Tensor]":
-    """Return whether `value` is a dense tensor on a GPU or its like."""
-    return (
-        arguments.is_tensor(value) and value.device.type not in ("cpu", "meta") and str(value.layout) == "torch.strided"
-    )
 
 
 SMALL_GROUP = 30

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import group_sums
 from dbpt.errors import InputError, in_digits
-from dbpt.groups.ids import on_accelerator
 
 if TYPE_CHECKING:
     import torch
@@ -21,46 +20,10 @@ if TYPE_CHECKING:
 
 UNIT = 2.0**30
 _LOW = 2**32 - 1
+LIMITS = {"p_true": (0.0, 1.0), "losses": (-1e9, 1e9)}
+"""The least and the largest value of each quantity that a rule may observe."""
 # torch.distributed backends that only add tensors on the accelerator.
 _ACCELERATOR_BACKENDS = ("nccl", "xccl", "hccl")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """An observed quantity of a sample: the name of its argument, and its range."""
-
-    name: str
-    least: float
-    most: float
-
-    def contains(self, values: Any) -> Any:
-        """Return whether each value of an array or a tensor is in range; NaN isn't."""
-        return (values >= self.least) & (values <= self.most)
-
-
-QUANTITIES = {"p_true": Quantity("p_true", 0.0, 1.0), "losses": Quantity("losses", -1e9, 1e9)}
-
-
-def sum_tensors(
-    groups: torch.Tensor, values: torch.Tensor, num_groups: int, quantity: Quantity
-) -> NDArray[np.int64] | None:
-    """Return the sums of `_core.group_sums`, added up on the tensors' device; None for what the host must refuse."""
-    import torch
-
-    alike = groups.device == values.device and groups.shape == values.shape and groups.ndim == 1
-    if not alike or groups.dtype not in (torch.int64, torch.int32) or not values.is_floating_point():
-        return None
-    groups, values = groups.long(), values.detach()
-    values = values if values.dtype == torch.float64 else values.float()
-    # Values out of range are only counted here; the host then finds the first. So a good batch is never copied there.
-    fine = quantity.contains(values) & (groups >= -1) & (groups < num_groups)
-    # Integers, because a sum of floats depends on their order, on a GPU even from run to run.
-    units = (values * UNIT).round().long()
-    digits = torch.stack([units >> 32, units & _LOW, torch.ones_like(units)], dim=1)
-    # the last two rows take group -1, and what is out of range
-    index = torch.where(fine, torch.where(groups < 0, num_groups, groups), num_groups + 1)
-    sums = digits.new_zeros(num_groups + 2, 3).index_add_(0, index, digits).cpu().numpy()
-    return None if sums[-1].any() else sums[:-2]
 
 
 def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> NDArray[np.int64]:
@@ -79,49 +42,6 @@ def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> ND
     dist.all_reduce(total, group=process_group)
     sums: NDArray[np.int64] = total.cpu().numpy()
     return sums
-
-
-class GroupSums:
-    """Sums of a quantity and of the members of each of G groups.
-
-    ``digits`` (G, 3) has the sum of a group's values, high·2³² + low, and its number of members, all in units.
-    """
-
-    def __init__(self, num_groups: int, quantity: Quantity) -> None:
-        self.quantity = quantity
-        self.digits: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
-
-    def add(self, groups: ArrayLike, values: ArrayLike) -> None:
-        """Add ``values`` (B,) to ``groups`` (B,); group -1 takes none."""
-        quantity, sums = self.quantity, None
-        if on_accelerator(groups) and on_accelerator(values):
-            sums = sum_tensors(groups, values, len(self.digits), quantity)
-        if sums is None:
-            groups = arguments.integers("groups", groups, unknown=True)
-            values = arguments.floats(quantity.name, values, len(groups), per="row of groups")
-            values = values.astype(np.float32) if values.dtype == np.float16 else values
-            limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
-            sums = group_sums(groups, values, len(self.digits), **limits, num_threads=arguments.num_threads())
-        # Numbers of rows get the unit of the values, 2⁻³⁰, so that one divided by the other is the mean.
-        sums[:, 2] <<= 30
-        digits = self.digits + sums
-        # Carry at once, so that equal sums have equal digits, whatever the batches were.
-        digits[:, 0] += digits[:, 1] >> 32
-        digits[:, 1] &= _LOW
-        self.digits = digits
-
-    def load(self, name: str, digits: ArrayLike) -> None:
-        """Load sums (G, 3); refuse sums that no observations can have."""
-        loaded, shape = arguments.array(name, digits), self.digits.shape
-        if loaded.shape != shape or loaded.dtype.kind not in "iu":
-            raise InputError(f"{name} has shape {loaded.shape} and dtype {loaded.dtype}; expected {shape} integers")
-        loaded = arguments.as_int64(name, loaded)
-        means = group_means(loaded)
-        possible = self.quantity.contains(means) | ((loaded == 0).all(1) & np.isnan(means))
-        if not possible.all():
-            group = int(np.argmin(possible))
-            raise InputError(f"{name}[{group}] is {loaded[group].tolist()}; expected sums that can be observed")
-        self.digits = loaded.copy()
 
 
 def group_means(digits: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -191,7 +111,8 @@ class GroupWeighting(ABC):
             raise InputError("the sum of counts is 0; expected at least one group with members")
         self.counts.flags.writeable = False
         self._settings = settings
-        self._sums = GroupSums(len(self.counts), QUANTITIES[self.observes])
+        self._digits: NDArray[np.int64] = np.zeros((len(self.counts), 3), dtype=np.int64)
+        """(G, 3): the sum of a group's observed values, high * 2**32 + low, and its number of members, all in units."""
 
     @property
     @abstractmethod
@@ -228,7 +149,26 @@ class GroupWeighting(ABC):
         Raises:
             InputError: for other shapes or values; nothing is accumulated then.
         """
-        self._sums.add(groups, values)
+        least, most = LIMITS[self.observes]
+        groups = arguments.integers("groups", groups, unknown=True)
+        values = arguments.floats(self.observes, values, len(groups), per="row of groups")
+        values = values.astype(np.float32) if values.dtype == np.float16 else values
+        sums = group_sums(
+            groups,
+            values,
+            len(self.counts),
+            argument=self.observes,
+            least=least,
+            most=most,
+            num_threads=arguments.num_threads(),
+        )
+        # Numbers of rows get the unit of the values, 2⁻³⁰, so that one divided by the other is the mean.
+        sums[:, 2] <<= 30
+        digits = self._digits + sums
+        # Carry at once, so that equal sums have equal digits, whatever the batches were.
+        digits[:, 0] += digits[:, 1] >> 32
+        digits[:, 1] &= _LOW
+        self._digits = digits
 
     def step(self, *, process_group: ProcessGroup | None = None) -> None:
         """Update the weights from the observations since the last step, and forget these. Without any, do nothing.
@@ -241,13 +181,13 @@ class GroupWeighting(ABC):
         Raises:
             InputError: for anything but a process group that this process is in.
         """
-        digits = self._sums.digits
+        digits = self._digits
         if process_group is not None:
             digits = sum_over_ranks(digits, process_group)
         means, members = group_means(digits), digits[:, 2] / UNIT
         means[self.counts == 0] = np.nan
         self.move(means, members)
-        self._sums = GroupSums(len(self.counts), self._sums.quantity)
+        self._digits = np.zeros_like(self._digits)
 
     @overload
     def sample_weights(
@@ -310,7 +250,7 @@ class GroupWeighting(ABC):
         """
         fields: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in self.fields}
         return fields | {
-            "observed": self._sums.digits.copy(),
+            "observed": self._digits.copy(),
             "counts": self.counts.copy(),
             "settings": self._settings_array(),
         }
@@ -335,10 +275,23 @@ class GroupWeighting(ABC):
                     f"{arguments.in_one_line(expected.tolist())}: a state of these groups and settings"
                 )
         fields = {name: _numbers_of(state, name, len(self.counts)).copy() for name in self.fields}
-        sums = GroupSums(len(self.counts), self._sums.quantity)
-        sums.load('state["observed"]', state["observed"])
+        digits = self._observable(state["observed"])
         self.load_fields(fields)
-        self._sums = sums
+        self._digits = digits
+
+    def _observable(self, digits: ArrayLike) -> NDArray[np.int64]:
+        """Return a copy of sums (G, 3) from a state; refuse sums that no observations can have."""
+        name, shape = 'state["observed"]', self._digits.shape
+        loaded = arguments.array(name, digits)
+        if loaded.shape != shape or loaded.dtype.kind not in "iu":
+            raise InputError(f"{name} has shape {loaded.shape} and dtype {loaded.dtype}; expected {shape} integers")
+        sums: NDArray[np.int64] = np.array(arguments.as_int64(name, loaded))
+        (least, most), means = LIMITS[self.observes], group_means(sums)
+        possible = ((means >= least) & (means <= most)) | ((sums == 0).all(1) & np.isnan(means))
+        if not possible.all():
+            group = int(np.argmin(possible))
+            raise InputError(f"{name}[{group}] is {sums[group].tolist()}; expected sums that can be observed")
+        return sums
 
     def _settings_array(self) -> NDArray[np.float64]:
         return np.array(list(self._settings.values()), dtype=np.float64)

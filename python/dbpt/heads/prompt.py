@@ -156,20 +156,8 @@ class PromptHead(Head):
         return (self.last_weights,)
 
     def logits_with(self, features: torch.Tensor, *computed: torch.Tensor) -> torch.Tensor:
-        """Return the logits by the weights."""
+        """Return the logits by the weights (K, D)."""
         (weights,) = computed
-        return self.logits_of(features, weights)
-
-    def logits_of(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Return the logits by given weights.
-
-        Args:
-            features: (N, D) float32, rows of length 1.
-            weights: (K, D) float32, rows of length 1.
-
-        Returns:
-            (N, K) float32.
-        """
         return self.logit_scale * features @ weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:

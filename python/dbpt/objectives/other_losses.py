@@ -148,7 +148,7 @@ class ProGrad(Objective):
 
     def general_loss(self, head: torch.nn.Module, features: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:
         """Return the cross-entropy to the zero-shot probabilities, (B,)."""
-        zero_shot: torch.Tensor = head.logits_of(features, head.zero_shot)  # type: ignore[operator]
+        zero_shot: torch.Tensor = head.logits_with(features, head.zero_shot)  # type: ignore[operator]
         return -(zero_shot.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
 
     def change_gradients(self, parameters: Iterable[torch.Tensor], general: Sequence[torch.Tensor]) -> None:

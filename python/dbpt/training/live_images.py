@@ -26,7 +26,6 @@ ASPECT = (3 / 4, 4 / 3)
 IMAGES_A_PASS = 128
 ATTEMPTS = 10
 NUMBERS = 4 * ATTEMPTS + 1
-RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 @contextmanager
@@ -49,9 +48,7 @@ class LiveImages:
 
     def __init__(self, backbone: Backbone, root: Path, paths: list[str], seed: int, pool: ThreadPoolExecutor) -> None:
         self.backbone, self.root, self.paths, self.seed, self.pool = backbone, root, paths, seed, pool
-        preprocess = backbone.spec["preprocess"]
-        self.resampling = RESAMPLING[preprocess["interpolation"]]
-        self.mean, self.std = (np.array(preprocess[key], dtype=np.float32)[:, None, None] for key in ("mean", "std"))
+        self.resampling = Image.Resampling[backbone.spec["preprocess"]["interpolation"].upper()]
 
     def features(self, rows: NDArray[np.int64], *, epoch: int, first_draw: int) -> torch.Tensor:
         """Return (B, D) float32, L2-normalised, on the backbone's device. ``rows`` (B,) begin with ``first_draw``."""
@@ -61,14 +58,13 @@ class LiveImages:
         parts = []
         for start in range(0, len(rows), IMAGES_A_PASS):
             part = rows[start : start + IMAGES_A_PASS].tolist()
-            pixels = np.empty((len(part), 3, *self.backbone.preprocess.size), dtype=np.float32)
-            for i, drawn in enumerate(self.pool.map(self._pixels, part, numbers[start:])):
-                pixels[i] = drawn
+            pixels = np.stack(list(self.pool.map(self._pixels, part, numbers[start:])))
             parts.append(self.backbone.encode_image(pixels))
         # cat makes a new tensor: those of inference mode can't take part in a gradient
         return torch.cat(parts).to(self.backbone.device)
 
-    def _pixels(self, row: int, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _pixels(self, row: int, numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Return the crop (H, W, 3) of an image, flipped or not."""
         path = self.root / self.paths[row]
         try:
             image = read_image(path)
@@ -77,11 +73,10 @@ class LiveImages:
             raise InputError(f"{path}: {problem}; put it back, and --resume") from None
         height, width = self.backbone.preprocess.size
         cropped = image.convert("RGB").crop(crop_box(image.width, image.height, numbers[1:]))
-        resized = np.asarray(cropped.resize((width, height), self.resampling), dtype=np.float32)
+        resized = np.asarray(cropped.resize((width, height), self.resampling))
         if numbers[0] < 0.5:
             resized = resized[:, ::-1]
-        augmented: NDArray[np.float32] = (resized.transpose(2, 0, 1) / np.float32(255) - self.mean) / self.std
-        return augmented
+        return resized
 
 
 def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
