@@ -195,6 +195,11 @@ def loads(weights, entries):
         (lambda w: loads(w, {"mean_p_true": [2, 0, 0]}), r"^mean_p_true\[0\] is 2"),
         (lambda w: dbpt.GroupWeights([-1], 1, 0.5), r"^counts\[0\] is -1"),
         (lambda w: dbpt.GroupWeights([0, 0], 1, 0.5), "^the sum of counts is 0"),
+        (lambda w: dbpt.GroupWeights([0.75, 0.25], 1, 0.5), "^counts sum to 1, as shares do; expected the numbers of"),
+        (
+            lambda w: dbpt.GroupWeights([0, 3], 1, 0.5).sample_weights([1, 0]),
+            r"^groups\[1\] is 0; expected a group that has members by counts",
+        ),
         (lambda w: dbpt.GroupWeights([1e10, 0, 1e-300], 1, 0.5), r"^counts\[2\] is 1e-300; expected .* 1e-10"),
         (lambda w: dbpt.GroupDRO([1e308, 1e308]), r"^counts\[0\] is 1e\+308; expected 0, or"),
         (lambda w: dbpt.GroupWeights([1], "1", 0.5), "^eta is '1'; expected a number"),

@@ -109,6 +109,8 @@ class GroupWeighting(ABC):
             )
         if not self.counts.any():
             raise InputError("the sum of counts is 0; expected at least one group with members")
+        if self.counts.max() < 1 and np.isclose(self.counts.sum(), 1):
+            raise InputError("counts sum to 1, as shares do; expected the numbers of samples, numpy.bincount(groups)")
         self.counts.flags.writeable = False
         self._settings = settings
         self._digits: NDArray[np.int64] = np.zeros((len(self.counts), 3), dtype=np.int64)
@@ -235,6 +237,9 @@ class GroupWeighting(ABC):
             outside_B = weights_C[labels_B]
         valid_B = (groups_B >= -1) & (groups_B < num_groups)
         arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
+        members_B = (groups_B == -1) | (self.counts[groups_B] > 0)
+        expected = "a group that has members by counts, numpy.bincount(groups)"
+        arguments.check_each("groups", groups_B, members_B, expected)
         weights_B = np.where(groups_B == -1, outside_B, weights_G[groups_B])
         if not arguments.is_tensor(groups):
             return weights_B
