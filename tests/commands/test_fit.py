@@ -210,6 +210,7 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
     for settings, match in (
         ({"n_ctx": 21}, "24 positions, .*n_ctx = 21 context tokens don't fit: at most 20 fit"),
         ({"n_ctx": None, "ctx_init": "dog " * 21}, "21 context tokens don't fit: at most 20"),
+        ({"n_ctx": None, "ctx_init": "a photo of a {}"}, "--ctx-init 'a photo of a {}': has a brace; write the words"),
         ({"group_source": "true"}, "--group-source true: .*bare.csv has no attribute"),
         ({"model_selection": "true-wga"}, "--model-selection true-wga: .*bare.csv has no attribute"),
         ({"attributes": None}, "no spurious attribute"),
