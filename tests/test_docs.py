@@ -177,7 +177,7 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
 
 def test_the_page_on_discover_runs_as_it_stands(workplace, capsys, monkeypatch):
     """Its commands, with the whole catalogue for the first one and the snippets."""
-    monkeypatch.setattr("dbpt.commands.request.read_catalogue", lambda: SHORT)
+    monkeypatch.setattr("dbpt.commands.auto_attributes.read_catalogue", lambda: SHORT)
 
     def search_few(command: str) -> None:
         few = (lambda _: SHORT) if "discoveries/probe" in command else read_catalogue

@@ -10,7 +10,7 @@ from runs import contents, metrics_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.request import with_found_attributes
+from dbpt.commands.auto_attributes import with_found_attributes
 from dbpt.data import SPLITS
 from dbpt.settings.config import make_config, read_config
 
@@ -94,7 +94,7 @@ def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
 
 
 def fit_birds(rank, arguments, of_rank=None):
-    dbpt.commands.request.read_catalogue = lambda: SHORT if rank == 0 else unread()
+    dbpt.commands.auto_attributes.read_catalogue = lambda: SHORT if rank == 0 else unread()
     command(rank, arguments, of_rank)
 
 

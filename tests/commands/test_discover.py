@@ -110,7 +110,7 @@ def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
     assert found.figures.to_look_at[0].rule.kind.endswith("beyond")
     assert "--attributes 'land=land|forest|field'" in found.figures.audit_command and not found.figures.fit_command
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.commands.request.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
+        patch.setattr("dbpt.commands.auto_attributes.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
         with pytest.raises(InputError, match=r"errors go with land / water, but CLIP .* --attributes 'land=land\|f"):
             dbpt.audit("waterbirds", **_without_catalogue(foreign), classes=classes, attributes="auto")
 

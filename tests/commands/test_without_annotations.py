@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 from tiny import ATTRIBUTES
 
 import dbpt
+from dbpt.commands.auto_attributes import with_found_attributes
 from dbpt.commands.methods import MethodResult, trained_result, training_free_result
-from dbpt.commands.request import with_found_attributes
 from dbpt.errors import InputError
 from dbpt.guesses import PSEUDO_METHODS
 from dbpt.guesses.catalogue import Family
@@ -93,7 +93,7 @@ def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments
 def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, experiments, monkeypatch):
     """``--attributes auto`` on the same three tables. The tiny CLIP has no doubts only if its limits are low."""
     ground = Family("ground", {name: (name,) for name in ATTRIBUTES}, ("{}",))
-    monkeypatch.setattr("dbpt.commands.request.read_catalogue", lambda: (ground,))
+    monkeypatch.setattr("dbpt.commands.auto_attributes.read_catalogue", lambda: (ground,))
     for limit, value in {"LOWEST_AGREEMENT": 0.0, "LOWEST_SEPARATION": 0.05, "MOST_NEARER_WORDS": 1.0}.items():
         monkeypatch.setattr(f"dbpt.guesses.trust.{limit}", value)
     found = [with_found_attributes(replace(each.config, attributes=("auto",))) for each in experiments]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt import arguments
-from dbpt.commands.request import with_found_attributes
+from dbpt.commands.auto_attributes import with_found_attributes
 from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.data.writing import Column, csv_of_columns

@@ -15,7 +15,7 @@ from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.page import audit_figures, render_audit
 from dbpt.commands.audit.result import Audit
 from dbpt.commands.audit.suspicious import suspicious_images, suspicious_strips
-from dbpt.commands.request import search_auto_attributes
+from dbpt.commands.auto_attributes import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.writing import write_table
 from dbpt.evaluation import GroupMetrics, gap_interval

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dbpt import clip
 from dbpt.cautions import Caution
+from dbpt.commands.auto_attributes import ignoring_attributes
 from dbpt.commands.discover.families import Families, families_of, parse_search
 from dbpt.commands.discover.page import MOST_SHOWN, render_discovery
 from dbpt.commands.discover.result import SCHEMA_VERSION, TO_LOOK_AT, Discovery, DiscoveryFigures
-from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.dataset import Split
 from dbpt.errors import InputError
