@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from dbpt import arguments
 from dbpt.cautions import Caution, caution
-from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes, shortened
+from dbpt.data.coding import integer_of, is_unknown, names_and_codes
+from dbpt.data.columns import Columns, shortened
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH

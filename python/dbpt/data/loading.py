@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
+from dbpt.data.coding import taken_in_order
 from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible
 from dbpt.data.layouts import DATASETS, DatasetReader
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
@@ -219,7 +220,7 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
             published=dataset.published if list(words.attributes) == list(own.attributes) else None,
         )
     if list(own.attributes) == [str(code) for code in range(len(words.attributes))]:
-        note = tabular.taken_in_order("the data set", words.attributes)
+        note = taken_in_order("the data set", words.attributes)
         return replace(dataset, words=words, notes=(*dataset.notes, note))
     named = "; ".join(f"{factor.name}: {', '.join(factor.values)}" for factor in words.factors)
     named = named or ", ".join(words.attributes)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import columns as tabular
+from dbpt.data.coding import coded_dataset
 from dbpt.data.dataset import Dataset
 from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
@@ -78,7 +79,7 @@ def dataset_of(columns: tabular.Columns, root: Path, request: tabular.DataReques
         raise InputError(f"{columns.where(row)}: {column} is empty; name every row, or drop the column")
     else:
         paths = own_names
-    return tabular.coded_dataset(request, columns, paths, name=name, root=root)
+    return coded_dataset(request, columns, paths, name=name, root=root)
 
 
 @contextmanager

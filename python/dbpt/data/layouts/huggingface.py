@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from dbpt.data import columns as tabular
+from dbpt.data.coding import SPLIT_FOLDERS, coded_dataset, is_unknown
 from dbpt.data.dataset import Dataset
 from dbpt.data.other_columns import OtherCells
 from dbpt.data.paths import image_column, is_file, is_there
@@ -71,7 +72,7 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
         texts = {column: _texts(folder, split, column, images) for column in values}
         labels = texts[label]
         # -1 in the test splits of competitions
-        without = [row for row, text in enumerate(labels) if tabular.is_unknown(text)]
+        without = [row for row, text in enumerate(labels) if is_unknown(text)]
         if labels and len(without) == len(labels):
             notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {label} (-1 or empty)")
             continue
@@ -93,7 +94,7 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
         shown = tabular.shortened(sorted(unused), 3)
         notes.append(f"no row has {len(unused)} of the names of {label!r}, which are left out: {shown}")
     own = {role: _own_names(splits.values(), column, set(values[column])) for role, column in read.items()}
-    return tabular.coded_dataset(
+    return coded_dataset(
         request,
         tabular.Columns(folder, [0] * len(paths), values, names=paths, others=others.columns()),
         paths,
@@ -108,9 +109,9 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
 
 def check_split_names(names: Iterable[str], where: str) -> None:
     """Refuse names of splits other than train, val, valid, validation or test, in any case."""
-    others = [name for name in names if name.lower() not in tabular.SPLIT_FOLDERS]
+    others = [name for name in names if name.lower() not in SPLIT_FOLDERS]
     if others:
-        valid = f"{', '.join(tabular.SPLIT_FOLDERS)}; rename or drop it in the DatasetDict"
+        valid = f"{', '.join(SPLIT_FOLDERS)}; rename or drop it in the DatasetDict"
         raise InputError(f"{where}: split {tabular.shortened(others, 3)} is none of {valid}")
 
 
@@ -184,7 +185,7 @@ def _split_code(folder: Path, name: str, split: datasets.Dataset) -> int:
     """Return the code of the split that a DatasetDict or a Dataset (``"train[:10%]"``) names; training by default."""
     in_dict = folder.name if is_there(folder.parent / DICT) else ""  # a split's own folder was named
     names = (name, str(split.split).partition("[")[0], in_dict)
-    return next((tabular.SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in tabular.SPLIT_FOLDERS), 0)
+    return next((SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS), 0)
 
 
 def _texts(folder: Path, split: datasets.Dataset, column: str, paths: Sequence[str]) -> list[str]:
