@@ -1,4 +1,4 @@
-"""Families of values from a column, a measured property, captions, or a pair of families: a code for each image.
+"""Families of values from a column, a measured property, or captions: a code for each image.
 
 Nothing is guessed here: `dbpt.guesses.catalogue` has the families that CLIP guesses.
 """
@@ -164,18 +164,3 @@ def code_captions(captions: Sequence[str] | NDArray[Any], labels: NDArray[np.int
             (shown,) = readable([name])
             families[rows.tobytes()] = CodedFamily("caption", shown, readable([f"without {name}", name]), codes_N)
     return list(families.values())
-
-
-def code_pair(first: CodedFamily, second: CodedFamily, fitted: NDArray[np.int64]) -> CodedFamily | None:
-    """Return the combinations of two families that at least 1 % of the ``fitted`` rows (n,) have; None if under two."""
-    size = len(second.values)
-    is_known = (first.codes >= 0) & (second.codes >= 0)
-    joint_N = np.where(is_known, first.codes * size + second.codes, -1)
-    counts = np.bincount(joint_N[fitted] + 1, minlength=len(first.values) * size + 1)[1:]
-    kept = np.flatnonzero(counts >= max(1, LEAST_SHARE * len(fitted)))
-    if len(kept) < 2:
-        return None
-    codes = np.full(len(counts) + 1, -1, np.int64)  # the last for -1
-    codes[kept] = np.arange(len(kept))
-    names = [f"{first.values[k // size]}, {second.values[k % size]}" for k in kept.tolist()]
-    return CodedFamily("pair", f"{first.name} × {second.name}", readable(names), codes[joint_N])
