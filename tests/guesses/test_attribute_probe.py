@@ -8,7 +8,7 @@ from dbpt.data.words import Words, combined, parse_factors
 from dbpt.errors import InputError
 from dbpt.guesses.base import GuessedFactors, PseudoAttributes
 from dbpt.guesses.linear_probe import fitted_layer, out_of_fold
-from dbpt.guesses.methods import Probe
+from dbpt.guesses.methods import Probe, drawn_known
 
 NAMES = ("land", "water", "sky")
 
@@ -139,14 +139,14 @@ def test_an_attribute_of_too_few_known_rows_gets_one_line(codes, message):
 def test_known_rows_are_drawn_by_the_seed_among_those_that_may_be_learnt_from():
     codes = np.where(np.arange(100) % 2, np.arange(100) % 3, -1)
     may_learn = np.arange(100) < 80
-    one, same, other = (Probe.drawn_known(known_as(codes, 3), may_learn, 12, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (drawn_known(known_as(codes, 3), may_learn, 12, seed=seed) for seed in (0, 0, 1))
     drawn = np.flatnonzero(one.pseudo_attributes >= 0)
     assert len(drawn) == 12 and (drawn < 80).all()
     assert np.array_equal(one.pseudo_attributes[drawn], codes[drawn])
     assert np.array_equal(one.pseudo_attributes, same.pseudo_attributes)
     assert not np.array_equal(one.pseudo_attributes, other.pseudo_attributes)
     with pytest.raises(InputError, match=r"^--probe-rows 41: only 40 training and validation images have a known"):
-        Probe.drawn_known(known_as(codes, 3), may_learn, 41, seed=0)
+        drawn_known(known_as(codes, 3), may_learn, 41, seed=0)
 
 
 def test_each_factor_has_a_probe_and_a_partly_known_row_counts():
@@ -160,6 +160,6 @@ def test_each_factor_has_a_probe_and_a_partly_known_row_counts():
     assert probe.weights.shape == (5, 12) and [each.n_known for each in probe.figures] == [180, 200]
     logits = probe.logits(features)
     assert (logits[:, 2:].argmax(axis=1) == place).mean() > 0.8 < (logits[20:, :2].argmax(axis=1) == style[20:]).mean()
-    drawn = Probe.drawn_known(known, np.ones(200, bool), 200, seed=0)
+    drawn = drawn_known(known, np.ones(200, bool), 200, seed=0)
     assert np.array_equal(drawn.factors[0].pseudo_attributes, style)
     assert np.array_equal(drawn.pseudo_attributes, known.pseudo_attributes)

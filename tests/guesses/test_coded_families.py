@@ -1,17 +1,19 @@
 """Families from columns, measured properties, captions and pairs: their values, their bins, and what is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbpt.evaluation.families import GuessedFamily
 from dbpt.guesses.coded_families import (
     LEAST_IMAGES,
     MOST_WORDS,
     CodedFamily,
     code_captions,
     code_columns,
-    code_pair,
     learn_coding,
     readable,
 )
@@ -263,10 +265,13 @@ def test_other_images_get_the_values_that_were_learnt(cells, others, codes):
 def test_pairs_have_the_combinations_that_occur():
     a = CodedFamily("column", "camera", ("x", "y"), np.array([0, 1, -1, 0, 1, 0] * 50))
     b = CodedFamily("caption", "dog", ("without dog", "dog"), np.array([0, 1, 1, -1, 1, 1] * 50))
-    pair = code_pair(a, b, np.arange(300))
-    assert (pair.source, pair.name) == ("pair", "camera × dog")
-    assert pair.values == ("x, without dog", "x, dog", "y, dog")
-    assert pair.codes[:6].tolist() == [0, 2, -1, -1, 2, 1]
+    one, other = GuessedFamily.coded(a), GuessedFamily.coded(b)
+    pair = GuessedFamily.pair(one, other)
+    assert (pair.source, pair.family.name, pair.of_pair) == ("pair", "camera × dog", (one, other))
+    assert pair.family.names == ["x, without dog", "x, dog", "y, dog"]
+    assert pair.guessed.guesses[:6].tolist() == [0, 2, -1, -1, 2, 1]
     b.codes[5:296:6] = -1
-    assert code_pair(a, b, np.arange(300)).values == ("x, without dog", "y, dog")  # the third is rare now
-    assert code_pair(a, b, np.arange(0, 300, 6)) is None
+    assert GuessedFamily.pair(one, other).family.names == ["x, without dog", "y, dog"]  # the third is rare now
+    b.codes[1::6] = b.codes[4::6] = -1
+    assert GuessedFamily.pair(one, other) is None
+    assert GuessedFamily.pair(one, replace(other, guessed=None)) is None  # too few names have images in another split

@@ -6,9 +6,9 @@ import pytest
 
 from dbpt import InputError
 from dbpt.settings.config import make_config
-from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, NOT_WITH_CODED, flag_of
+from dbpt.settings.fields import NOT_WITH_WORD, flag_of
 
-REFUSED = {"clusters": NOT_WITH_CLUSTERS, "auto": NOT_WITH_AUTO, "column:x": NOT_WITH_CODED}
+REFUSED = {"clusters": NOT_WITH_WORD["clusters"], "auto": NOT_WITH_WORD["auto"], "column:x": NOT_WITH_WORD["column"]}
 VALUES = {
     "attribute_template": ["a {}."],
     "min_confidence": 0.5,
@@ -76,7 +76,7 @@ def test_a_column_has_one_use(role):
         ),
         ({"attributes": ["column:a", "column:b"]}, "--attributes: 'column:a' with 'column:b': its values are"),
         ({"attributes": ["land", "measured:b"]}, "--attributes: 'measured:b' with 'land'"),
-        ({"attributes": ["auto", "column:b"]}, "--attributes: 'column:b' with 'auto'"),
+        ({"attributes": ["auto", "column:b"]}, "--attributes: 'auto' with 'column:b'"),
         ({"attributes": ["column:b", "clusters:2"]}, "--attributes: 'column:b' with 'clusters:2'"),
         ({"attributes": "column"}, "--attributes: 'column' has no name; write column:NAME"),
         ({"attributes": "measured: "}, "--attributes: 'measured: ' has no name"),

@@ -17,7 +17,8 @@ from dbpt.data.other_columns import Source
 from dbpt.environment import progress_bar
 from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
-from dbpt.guesses.coded_families import CodedFamily, code_pair
+from dbpt.guesses.cell_codes import LEAST_SHARE
+from dbpt.guesses.coded_families import CodedFamily, readable
 from dbpt.guesses.doubts import kappa
 from dbpt.guesses.label import label_quietly
 from dbpt.guesses.trust import Trust, guess_trust
@@ -94,15 +95,23 @@ class GuessedFamily:
 
     @classmethod
     def pair(cls, one: "GuessedFamily", other: "GuessedFamily") -> "GuessedFamily | None":
-        """Return the combinations of two families that enough images have; None if under two."""
-        first, second = (of._as_coded() for of in (one, other))
-        joint = code_pair(first, second, np.arange(len(first.codes)))
-        return None if joint is None else cls.coded(joint, (one, other))
+        """Return the combinations of two families that at least 1 % of the images have; None if under two.
 
-    def _as_coded(self) -> CodedFamily:
-        assert self.guessed is not None
-        names = tuple(self.family.only(self.guessed.kept).names)
-        return CodedFamily("column", self.family.name, names, self.guessed.guesses.astype(np.int64))
+        None too if few of these images have a name of one of the two.
+        """
+        if one.guessed is None or other.guessed is None:
+            return None
+        first_N, second_N = (of.guesses.astype(np.int64) for of in (one.guessed, other.guessed))
+        joint_N = np.where((first_N >= 0) & (second_N >= 0), first_N * other.size + second_N, -1)
+        joint, counts = np.unique(joint_N, return_counts=True)
+        kept = joint[(joint >= 0) & (counts >= LEAST_SHARE * len(joint_N))]
+        if len(kept) < 2:
+            return None
+        codes_N = np.where(np.isin(joint_N, kept), np.searchsorted(kept, joint_N), -1)
+        firsts, seconds = one.family.only(one.guessed.kept).names, other.family.only(other.guessed.kept).names
+        names = [f"{firsts[k // other.size]}, {seconds[k % other.size]}" for k in kept.tolist()]
+        name = f"{one.family.name} × {other.family.name}"
+        return cls.coded(CodedFamily("pair", name, readable(names), codes_N), (one, other))
 
     @property
     def doubts(self) -> list[Caution]:

@@ -49,33 +49,14 @@ class PseudoMethod(Registered):
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the `FitConfig` settings that only this method and some others read."""
     learns: ClassVar[bool] = False
-    """True if the logits come from `fit`, not from CLIP's words. Images with a known attribute then keep it."""
+    """True if the logits come from `fit`, not from CLIP's words.
 
-    @classmethod
-    def for_logits(cls) -> str:
-        """Return the name of the method that labels the logits: this one, or "argmax" for those that `fit` gives."""
-        return "argmax" if cls.learns else cls.name
+    Images with a known attribute then keep it, and the others get the one with the largest logit.
+    """
 
     @classmethod
     def check_installed(cls) -> None:
         """Raise `InputError` if a required package is missing; called before any image is embedded."""
-
-    @classmethod
-    def drawn_known(
-        cls, known: GuessedFactors, may_learn: NDArray[np.bool_], number: int, *, seed: int
-    ) -> GuessedFactors:
-        """Return a part of the ``known`` attributes. Only if ``probe_rows`` is one of the ``settings``.
-
-        Args:
-            known: the known attributes (N,), -1 where unknown.
-            may_learn: (N,) bool, False for the test images.
-            number: how many to keep.
-            seed: the seed of the run, which draws them.
-
-        Raises:
-            InputError: if fewer are known.
-        """
-        raise InputError(f"pseudo method {cls.name!r} reads probe_rows, so it must have a class method drawn_known")
 
     @classmethod
     def fit(

@@ -1,4 +1,4 @@
-"""Families of values from a column, a measured property, captions, or a pair of families: a code for each image.
+"""Families of values from a column, a measured property, or captions: a code for each image.
 
 Nothing is guessed here: `dbpt.guesses.catalogue` has the families that CLIP guesses.
 """
@@ -6,9 +6,10 @@ Nothing is guessed here: `dbpt.guesses.catalogue` has the families that CLIP gue
 import math
 import re
 import unicodedata
-from array import array
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -141,26 +142,20 @@ def code_captions(captions: Sequence[str] | NDArray[Any], labels: NDArray[np.int
         captions: (N,) "" for an image without a caption, whose code is -1.
         labels: (N,) int64, the classes.
     """
-    known_N = np.fromiter((bool(caption.strip()) for caption in captions), np.bool_, len(captions))
+    known_N = np.array([bool(caption.strip()) for caption in captions])
     least = max(LEAST_IMAGES, math.ceil(LEAST_SHARE * known_N.sum()))
-    index: dict[str, int] = {}
-    words, lengths = array("q"), []
-    for caption in captions:
-        found = WORD.findall(unicodedata.normalize("NFC", caption.casefold()))
-        words.extend([index.setdefault(word, len(index)) for word in found])
-        lengths.append(len(found))
-    words_T, rows_T = np.array(words, np.int64), np.repeat(np.arange(len(captions)), lengths)
-    is_common_T = (np.bincount(words_T) >= least)[words_T]
-    starts = np.flatnonzero(is_common_T[:-1] & is_common_T[1:] & (rows_T[:-1] == rows_T[1:]))
-    pairs = words_T[starts] * len(index) + words_T[starts + 1]
-    names = list(index)
-    rows_of = {names[k]: rows for k, rows in _rows_by_key(words_T[is_common_T], rows_T[is_common_T], least)}
-    for pair, rows in _rows_by_key(pairs, rows_T[starts], least):
-        rows_of[f"{names[pair // len(index)]} {names[pair % len(index)]}"] = rows
+    words_of = [WORD.findall(unicodedata.normalize("NFC", caption.casefold())) for caption in captions]
+    counts = Counter(word for words in words_of for word in set(words))
+    common = {word for word, number in counts.items() if number >= least}
+    rows_of = defaultdict[str, list[int]](list)
+    for row, words in enumerate(words_of):
+        pairs = {f"{one} {other}" for one, other in pairwise(words) if one in common and other in common}
+        for name in pairs | common.intersection(words):
+            rows_of[name].append(row)
     of_class_C = np.bincount(labels[known_N])
     families: dict[bytes, CodedFamily] = {}
     for name in sorted(rows_of, key=lambda name: (-len(rows_of[name]), name.count(" "), -len(name), name)):
-        rows = rows_of[name]
+        rows = np.array(rows_of[name])
         with_C = np.bincount(labels[rows], minlength=len(of_class_C))
         says_more = np.minimum(with_C, of_class_C - with_C).sum() >= least
         if says_more and rows.tobytes() not in families and len(families) < MOST_WORDS:
@@ -169,30 +164,3 @@ def code_captions(captions: Sequence[str] | NDArray[Any], labels: NDArray[np.int
             (shown,) = readable([name])
             families[rows.tobytes()] = CodedFamily("caption", shown, readable([f"without {name}", name]), codes_N)
     return list(families.values())
-
-
-def _rows_by_key(
-    keys_T: NDArray[np.int64], rows_T: NDArray[np.int64], least: int
-) -> list[tuple[int, NDArray[np.int64]]]:
-    """Return the sorted rows of each key that is in at least so many rows."""
-    number = rows_T.max(initial=0) + 1
-    distinct, keys = np.unique(keys_T, return_inverse=True)
-    pairs = np.sort(keys * number + rows_T)
-    pairs = pairs[np.flatnonzero(np.diff(pairs, prepend=-1))]
-    parts = np.split(pairs % number, np.flatnonzero(np.diff(pairs // number)) + 1)
-    return [(key, rows) for key, rows in zip(distinct.tolist(), parts, strict=False) if len(rows) >= least]
-
-
-def code_pair(first: CodedFamily, second: CodedFamily, fitted: NDArray[np.int64]) -> CodedFamily | None:
-    """Return the combinations of two families that at least 1 % of the ``fitted`` rows (n,) have; None if under two."""
-    size = len(second.values)
-    is_known = (first.codes >= 0) & (second.codes >= 0)
-    joint_N = np.where(is_known, first.codes * size + second.codes, -1)
-    counts = np.bincount(joint_N[fitted] + 1, minlength=len(first.values) * size + 1)[1:]
-    kept = np.flatnonzero(counts >= max(1, LEAST_SHARE * len(fitted)))
-    if len(kept) < 2:
-        return None
-    codes = np.full(len(counts) + 1, -1, np.int64)  # the last for -1
-    codes[kept] = np.arange(len(kept))
-    names = [f"{first.values[k // size]}, {second.values[k % size]}" for k in kept.tolist()]
-    return CodedFamily("pair", f"{first.name} × {second.name}", readable(names), codes[joint_N])

@@ -193,26 +193,23 @@ class Probe(PseudoMethod):
         weights, biases = zip(*layers, strict=True)
         return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
 
-    @classmethod
-    def drawn_known(
-        cls, known: GuessedFactors, may_learn: NDArray[np.bool_], number: int, *, seed: int
-    ) -> GuessedFactors:
-        """Return ``number`` of the ``known`` attributes, of rows that a probe ``may_learn`` from, drawn by the seed.
 
-        All other rows, the test rows too, are then unknown, -1.
-        """
-        is_known = np.any([factor.pseudo_attributes >= 0 for factor in known.factors], axis=0)
-        _check_learnable(is_known, may_learn, "attribute")
-        is_known &= may_learn
-        rows = np.flatnonzero(is_known)
-        if number > len(rows):
-            raise InputError(
-                f"--probe-rows {number}: only {len(rows)} training and validation images have a known attribute; "
-                "lower it"
-            )
-        drawn = np.zeros(len(is_known), np.bool_)
-        drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
-        return known.only([drawn] * len(known.factors))
+def drawn_known(known: GuessedFactors, may_learn: NDArray[np.bool_], number: int, *, seed: int) -> GuessedFactors:
+    """Return ``number`` of the ``known`` attributes, of rows that a probe ``may_learn`` from, drawn by the seed.
+
+    All other rows, the test rows too, are then unknown, -1. Raises `InputError` if fewer are known.
+    """
+    is_known = np.any([factor.pseudo_attributes >= 0 for factor in known.factors], axis=0)
+    _check_learnable(is_known, may_learn, "attribute")
+    is_known &= may_learn
+    rows = np.flatnonzero(is_known)
+    if number > len(rows):
+        raise InputError(
+            f"--probe-rows {number}: only {len(rows)} training and validation images have a known attribute; lower it"
+        )
+    drawn = np.zeros(len(is_known), np.bool_)
+    drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
+    return known.only([drawn] * len(known.factors))
 
 
 def _taken(features: Features, rows: NDArray[np.int64]) -> Features:

@@ -11,10 +11,9 @@ from dbpt.heads.tensors import ByTensors
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.fields import (
     AUTO,
-    NOT_WITH_AUTO,
-    NOT_WITH_CLUSTERS,
-    NOT_WITH_CODED,
-    asked_coded,
+    CLUSTERS,
+    CODED,
+    NOT_WITH_WORD,
     asked_word,
     flag_of,
 )
@@ -99,22 +98,23 @@ class Settings(  # a dataclass takes its fields from the last base on
     @property
     def asks_auto(self) -> bool:
         """Return whether ``attributes`` is the word ``auto``."""
-        return asked_word(self.attributes) == (AUTO, 0)
+        return asked_word(self.attributes) == (AUTO, "")
 
     @property
     def names_none(self) -> bool:
         """Return whether ``attributes`` says how to find groups, and names none."""
-        return self.asks_auto or self.lacks_words
+        return asked_word(self.attributes) is not None
 
     @property
     def lacks_words(self) -> bool:
         """Return whether ``attributes`` asks for groups that no words name: clusters, or values of a column."""
-        return self.num_clusters is not None or self.coded is not None
+        return self.names_none and not self.asks_auto
 
     @property
     def coded(self) -> tuple[CodedSource, str] | None:
         """Return "column" or "measured" and the name, if the attributes are the values of one of these."""
-        return asked_coded(self.attributes)
+        word, name = asked_word(self.attributes) or ("", "")
+        return next(((source, name) for source in CODED if source == word), None)
 
     @property
     def learns_attributes(self) -> bool:
@@ -129,8 +129,8 @@ class Settings(  # a dataclass takes its fields from the last base on
     @property
     def num_clusters(self) -> int | None:
         """Return the number of clusters in each class that ``attributes`` asks for, 0 if it is open, None for names."""
-        word = asked_word(self.attributes)
-        return None if word is None or word[0] == AUTO else word[1]
+        word, number = asked_word(self.attributes) or ("", "")
+        return int(number or 0) if word == CLUSTERS else None
 
 
 DROP = "drop one of the two"
@@ -209,12 +209,8 @@ def why_config_refused(config: Settings) -> str | None:
 
 
 def _refusals(config: Settings) -> Iterator[str]:
-    if config.num_clusters is not None:
-        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
-    if config.asks_auto:
-        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
-    if config.coded is not None:
-        yield from _refusals_of_coded(config, *config.coded)
+    if (asked := asked_word(config.attributes)) is not None:
+        yield from _refusals_beside_word(config, *asked)
     yield from _refusals_of_guesses(config)
     yield from _refusals_of_context(config)
     choices = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
@@ -275,21 +271,17 @@ def _refusals_of_context(config: Settings) -> Iterator[str]:
             yield f"--start-from {config.start_from} with --head {config.head}: it has no context to start; {DROP}"
 
 
-def _refusals_beside_word(config: Settings, refused: Mapping[str, str]) -> Iterator[str]:
-    """Yield the reason against each setting among those ``refused`` that is given; the attributes are a word."""
-    for name, reason in refused.items():
-        if _is_given(config, name):
-            value = getattr(config, name)
+def _refusals_beside_word(config: Settings, word: str, name: str) -> Iterator[str]:
+    """Yield the reason against each setting that is given beside a ``word`` of ``--attributes`` and its ``name``."""
+    both = f"with --attributes {' '.join(config.attributes or ())}"
+    for setting, reason in NOT_WITH_WORD[word].items():
+        if _is_given(config, setting):
+            value = getattr(config, setting)
             given = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            yield f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
-
-
-def _refusals_of_coded(config: Settings, source: str, name: str) -> Iterator[str]:
-    yield from _refusals_beside_word(config, NOT_WITH_CODED)
-    both = f"with --attributes {source}:{name}"
-    if source == "measured" and config.embeddings is not None:
+            yield f"{flag_of(setting)} {given} {both}: {reason}; {DROP}"
+    if word == "measured" and config.embeddings is not None:
         yield f"--embeddings {both}: there is no image to measure; name a column (--attributes column:NAME)"
-    for entry in config.columns or () if source == "column" else ():
+    for entry in config.columns or () if word == "column" else ():
         if entry.partition("=")[2].strip() == name:
             why = "one column can't be trained on and have another role, such as true attributes for the figures"
             yield f"--columns {entry} {both}: {why}; {DROP}"

@@ -19,7 +19,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
 from dbpt.settings.combinations import Settings, why_config_refused
-from dbpt.settings.fields import AUTO, asked_coded, asked_word, flag_of, main_first
+from dbpt.settings.fields import AUTO, asked_word, flag_of, main_first
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DEFAULT_DRO_STEP
 from dbpt.storage.typed_json import read_toml
@@ -102,7 +102,6 @@ class FitConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        asked_word(self.attributes)  # refuses a wrong one, and other names beside it
         if refusal := why_config_refused(self):
             raise InputError(refusal)
 
@@ -290,7 +289,7 @@ def _plain(name: str, value: Any) -> Any:
         return factor_entries(parse_factors(value))
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
-    if name == "attributes" and isinstance(value, str) and (asked_word([value]) or asked_coded([value])):
+    if name == "attributes" and isinstance(value, str) and asked_word([value]):
         return (value,)
     if callable(tolist := getattr(value, "tolist", None)):
         value = tolist()

@@ -2,7 +2,6 @@
 
 import math
 import operator
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -17,92 +16,74 @@ CLUSTERS = "clusters"
 MOST_CLUSTERS = 10
 CODED: tuple[CodedSource, ...] = get_args(CodedSource)
 """The words before a colon and the name of a column, or of a measured property, whose values are the attributes."""
-NOT_WITH_CLUSTERS = {
-    "attribute_template": "clusters have no names, so there is no sentence to fill",
-    "group_template": "clusters have no names",
-    "pseudo_method": "clusters within each class are always found by k-means",
-    "proportions": "the shares of clusters are unknown before they are found",
-    "pseudo_attributes": "the file has the attributes already",
-    "guess_only_unknown": "every image gets a cluster, even if its attribute is known",
-}
-"""The settings that ``--attributes clusters`` doesn't read, and why."""
-NOT_WITH_CODED = dict.fromkeys(
-    ("pseudo_method", "proportions", "min_confidence", "label_model", "label_pretrained"), "nothing is guessed"
-) | {
-    "attribute_template": "its values have no words, so there is no sentence to fill",
-    "group_template": "its values have no words",
-    "pseudo_attributes": "the file has the attributes already",
-    "guess_only_unknown": "images without a value are left without one",
-}
-"""The same for a column and a measured property."""
-NOT_WITH_AUTO = {
-    "attribute_template": "auto uses the sentences of the family that it finds",
-    "proportions": "the shares of the names are unknown before auto finds them",
-    "pseudo_attributes": "the file has the attributes already",
-    "guess_only_unknown": "auto finds other attributes than those in the data",
-}
-"""The same for ``--attributes auto``."""
+NOT_WITH_WORD: dict[str, dict[str, str]] = {
+    AUTO: {
+        "attribute_template": "auto uses the sentences of the family that it finds",
+        "proportions": "the shares of the names are unknown before auto finds them",
+        "pseudo_attributes": "the file has the attributes already",
+        "guess_only_unknown": "auto finds other attributes than those in the data",
+    },
+    CLUSTERS: {
+        "attribute_template": "clusters have no names, so there is no sentence to fill",
+        "group_template": "clusters have no names",
+        "pseudo_method": "clusters within each class are always found by k-means",
+        "proportions": "the shares of clusters are unknown before they are found",
+        "pseudo_attributes": "the file has the attributes already",
+        "guess_only_unknown": "every image gets a cluster, even if its attribute is known",
+    },
+} | dict.fromkeys(
+    CODED,
+    dict.fromkeys(
+        ("pseudo_method", "proportions", "min_confidence", "label_model", "label_pretrained"), "nothing is guessed"
+    )
+    | {
+        "attribute_template": "its values have no words, so there is no sentence to fill",
+        "group_template": "its values have no words",
+        "pseudo_attributes": "the file has the attributes already",
+        "guess_only_unknown": "images without a value are left without one",
+    },
+)
+"""The settings that are not read beside each of the words of ``--attributes``, and why."""
+ALONE = {AUTO: "auto finds the names itself", CLUSTERS: "clusters need no names"}
+ALONE |= dict.fromkeys(CODED, "its values are the attributes")
 
 
-def asked_word(attributes: Sequence[str] | None) -> tuple[str, int] | None:
-    """If ``--attributes`` is ``auto`` or ``clusters[:K]``, return that word and K (0: dbpt chooses); None for names.
+def asked_word(attributes: Sequence[str] | None) -> tuple[str, str] | None:
+    """If ``--attributes`` is one of its words, return the word and what follows the colon; None for names.
 
-    Raises `InputError` for the word together with names, for a K outside 2 to `MOST_CLUSTERS`, and for a single name
-    that looks like a misspelt word.
+    They are ``auto``, ``clusters`` or ``clusters:K``, ``column:NAME`` and ``measured:NAME``. Raises `InputError` for a
+    word together with names, for a K outside 2 to `MOST_CLUSTERS`, without NAME, and for a single name that looks like
+    a misspelt word.
 
-    >>> asked_word(["auto"]), asked_word(["clusters:3"]), asked_word(["auto=auto|car", "bus"])
-    (('auto', 0), ('clusters', 3), None)
+    >>> asked_word(["clusters:3"]), asked_word(["measured: brightness"]), asked_word(["auto=auto|car", "bus"])
+    (('clusters', '3'), ('measured', 'brightness'), None)
     """
-    if asked_coded(attributes) is not None:
-        return None
     given = list(attributes or ())
-    asked = next((name for name in given if name == AUTO or (_word(name) == CLUSTERS and "=" not in name)), None)
+    asked = next((entry for entry in given if _is_word(entry, is_alone=len(given) == 1)), None)
     if asked is None:
-        if (
-            len(given) == 1
-            and "=" not in given[0]
-            and (meant := nearest(_word(given[0]).lower(), [AUTO, CLUSTERS, *CODED]))
-        ):
+        words = [AUTO, CLUSTERS, *CODED]
+        if len(given) == 1 and "=" not in given[0] and (meant := nearest(_word(given[0]).lower(), words)):
             raise InputError(f"--attributes: needs at least two names to tell apart, found only {given[0]!r}{meant}")
         return None
-    word, _, number = asked.partition(":")
-    word = word.strip()
+    word, rest = _word(asked), asked.partition(":")[2].strip()
     given.remove(asked)
     if given:
-        why = "auto finds the names itself" if word == AUTO else "clusters need no names"
-        other = next((name for name in given if name != asked), asked)
+        other = next((entry for entry in given if entry != asked), asked)
         hint = f"drop one of the two, or write '{word}=WORDING' for an attribute of that name"
-        raise InputError(f"--attributes: {asked!r} with {other!r}: {why}; {hint}")
-    if ":" not in asked:
-        return word, 0
-    if not re.fullmatch(r"[0-9]{1,2}", number) or not 2 <= int(number) <= MOST_CLUSTERS:
+        raise InputError(f"--attributes: {asked!r} with {other!r}: {ALONE[word]}; {hint}")
+    if word in CODED and not rest:
+        raise InputError(f"--attributes: {asked!r} has no name; write {word}:NAME")
+    if word == CLUSTERS and ":" in asked and rest not in map(str, range(2, MOST_CLUSTERS + 1)):
         expected = f"expected a number of clusters for each class, from 2 to {MOST_CLUSTERS}: clusters:3"
         raise InputError(f"--attributes: {asked!r}: {expected}")
-    return word, int(number)
+    return word, rest
 
 
-def asked_coded(attributes: Sequence[str] | None) -> tuple[CodedSource, str] | None:
-    """If ``--attributes`` is ``column:NAME`` or ``measured:NAME``, return source and name; None for others.
-
-    Raises `InputError` without a name, and for one together with other entries.
-
-    >>> asked_coded(["column:camera"]), asked_coded(["measured: brightness"]), asked_coded(["column:a=x", "b"])
-    (('column', 'camera'), ('measured', 'brightness'), None)
-    """
-    given = list(attributes or ())
-    for entry in given:
-        source = next((source for source in CODED if _word(entry) == source), None)
-        if source is None or (given[1:] and (":" not in entry or "=" in entry)):  # a name and its wordings
-            continue
-        name = entry.partition(":")[2].strip()
-        if given[1:]:
-            other = next((each for each in given if each != entry), entry)
-            hint = "give it alone, or write 'NAME=WORDING' for an attribute of that name"
-            raise InputError(f"--attributes: {entry!r} with {other!r}: its values are the attributes; {hint}")
-        if not name:
-            raise InputError(f"--attributes: {entry!r} has no name; write {source}:NAME")
-        return source, name
-    return None
+def _is_word(entry: str, *, is_alone: bool) -> bool:
+    """Return whether an entry of ``--attributes`` is a word, and not a name, perhaps with its wordings."""
+    if _word(entry) in CODED and not is_alone:
+        return ":" in entry and "=" not in entry
+    return entry == AUTO or _word(entry) in CODED or (_word(entry) == CLUSTERS and "=" not in entry)
 
 
 def _word(name: str) -> str:

@@ -35,7 +35,7 @@ from dbpt.runs.output_folder import refuse_missing_data
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import classifier_of, read_classifier
 from dbpt.settings.config import FitConfig, make_config
-from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, NOT_WITH_CODED
+from dbpt.settings.fields import NOT_WITH_WORD, asked_word
 from dbpt.settings.sections import WordSettings
 from dbpt.study.coded import check_coded, has_coded
 from dbpt.study.study import storing_texts
@@ -211,10 +211,8 @@ def run_with_data(
     if probe is None and own.learns_attributes:
         of_method = ("pseudo_method", *PSEUDO_METHODS[own.pseudo_method].settings)
         settings = {name: value for name, value in settings.items() if name not in of_method}
-    asked = make_config({"attributes": overrides.get("attributes")})
-    if asked.names_none:
-        unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CODED if asked.coded else NOT_WITH_CLUSTERS
-        settings = {name: value for name, value in settings.items() if name not in unread}
+    if (asked := asked_word(make_config({"attributes": overrides.get("attributes")}).attributes)) is not None:
+        settings = {name: value for name, value in settings.items() if name not in NOT_WITH_WORD[asked[0]]}
     config = make_config(settings | overrides | {"features": "cached"})
     if isinstance(data, str):
         resolved = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))

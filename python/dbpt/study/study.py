@@ -27,6 +27,7 @@ from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.grouping import Grouping, Use
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.guesses.methods import drawn_known
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import BackboneSettings
@@ -82,7 +83,7 @@ class Embedded:
             return self.known
         method, fit_on, known = PSEUDO_METHODS[config.pseudo_method], ~self.dataset.in_split("test"), self.known
         if known is not None and config.probe_rows is not None:
-            known = method.drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
+            known = drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
         if method.learns and probe is None:
             assert known is not None
             advice = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
@@ -93,7 +94,7 @@ class Embedded:
             logits,
             self.dataset.labels,
             self.dataset.words,
-            method=method.for_logits(),
+            method="argmax" if method.learns else method.name,
             proportions="estimated" if config.proportions is None else config.proportions,
             fit_on=fit_on if fit_on.any() else None,
             min_confidence=config.min_confidence,
