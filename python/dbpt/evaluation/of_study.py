@@ -38,7 +38,14 @@ def row_of(
         repeat: the training, for a row that was trained.
         splits: those to evaluate.
     """
-    row = replace(how, **metrics_by_split(study, predictions, splits))
+    grouping, by_split = study.reported, dict[str, Any]()
+    train_counts, expected = study.train_counts, grouping.expected
+    for split in splits:
+        if len(rows := study.rows(split)):
+            by_split[split] = metrics_of(
+                grouping, predictions[rows], rows, train_counts=train_counts, expected=expected
+            )
+    row = replace(how, **by_split)
     repeat = repeat or results.Repeat(seed=study.config.seed)
     if how.model_selection == "last" and row.val is not None:  # what the page of a comparison shows as validation
         repeat = replace(repeat, validation_score=row.val.average)
@@ -79,18 +86,6 @@ def titled(row: results.Row) -> results.Row:
         [f"α = {row.alpha:.2f}"] if row.alpha is not None and row.method not in TRAINING_FREE else [],
     )
     return replace(row, title=title)
-
-
-def metrics_by_split(study: Study, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
-    """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
-    train_counts, expected = study.train_counts, study.reported.expected
-    by_split: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
-    for split in splits:
-        if len(rows := study.rows(split)):
-            by_split[split] = metrics_of(
-                study.reported, predictions[rows], rows, train_counts=train_counts, expected=expected
-            )
-    return by_split
 
 
 def metrics_of(

@@ -10,14 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.other_columns import CodedSource, LeftOut, Source, Unusable
 from dbpt.errors import CONTROL
-from dbpt.guesses.cell_codes import LEAST_SHARE, Cells, Rule, are_numbers, code_numbers, code_text, measured
+from dbpt.guesses.cell_codes import LEAST_SHARE, Cells, Coded, Rule, are_numbers, code_numbers, code_text, measured
 
 LEAST_IMAGES = 20  # with and without a word
 MOST_WORDS = 500
@@ -33,14 +33,12 @@ class CodedFamily:
         name: the name of the column, the property or the words.
         values: the names of the values.
         codes: (N,) int64, index into ``values``, -1 where unknown.
-        rule: how a column or a property is coded; None for captions and pairs.
     """
 
     source: Source
     name: str
     values: tuple[str, ...]
     codes: NDArray[np.int64]
-    rule: Rule | None = None
 
     def take(self, rows: NDArray[np.int64]) -> "CodedFamily":
         """Return the values of some ``rows`` (n,)."""
@@ -68,17 +66,23 @@ def code_columns(
     families: list[CodedFamily] = []
     left_out: list[LeftOut] = []
     for name, cells in columns.items():
-        if are_numbers(cells):
-            coded = code_numbers(np.asarray(cells, np.float64), fitted, measured)
-        else:
-            coded = code_text(cells, fitted)
-        if not isinstance(coded, str) and _is_same_within_classes(coded[1], labels):
-            coded = "same within classes"
+        coded = _code_column(cells, fitted, labels)
         if isinstance(coded, str):
             left_out.append(LeftOut(name, coded, source))
         else:
-            families.append(CodedFamily(source, name, readable(coded[0]), coded[1], coded[2]))
+            names, codes, _ = coded
+            families.append(CodedFamily(source, name, readable(names), codes))
     return families, left_out
+
+
+def _code_column(cells: Cells, fitted: NDArray[np.int64], labels: NDArray[np.int64]) -> Coded:
+    if are_numbers(cells):
+        coded = code_numbers(np.asarray(cells, np.float64), fitted, measured)
+    else:
+        coded = code_text(cells, fitted)
+    if not isinstance(coded, str) and _is_same_within_classes(coded[1], labels):
+        return "same within classes"
+    return coded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +99,11 @@ def learn_coding(
     source: CodedSource, name: str, cells: Cells, fitted: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> Coding | Unusable:
     """Return the coding of a column by the ``fitted`` rows (n,) alone, or why there is none; see `code_columns`."""
-    of_fitted = np.asarray(cells)[fitted]
-    families, left_out = code_columns({name: of_fitted}, np.arange(len(fitted)), labels[fitted], source=source)
-    if left_out:
-        return cast(Unusable, left_out[0].reason)
-    (family,) = families
-    assert family.rule is not None
-    return Coding(source=source, name=name, values=family.values, rule=family.rule)
+    coded = _code_column(np.asarray(cells)[fitted], np.arange(len(fitted)), labels[fitted])
+    if isinstance(coded, str):
+        return coded
+    names, _, rule = coded
+    return Coding(source=source, name=name, values=readable(names), rule=rule)
 
 
 def readable(names: Sequence[str]) -> tuple[str, ...]:

@@ -339,21 +339,17 @@ class Study:
 
     @property
     def average(self) -> Average:
-        """The average for tables: the one asked for with ``--average``, else that of the data set."""
-        return average_of(self.config, self.dataset, self.train_counts)
+        """The average for tables: the one asked for with ``--average``, else that of the data set.
 
-
-def average_of(config: FitConfig, dataset: Dataset, train_counts: NDArray[np.int64]) -> Average:
-    """Return the average that is asked for, else that of the data set, with ``train_counts`` (G,) as its weights.
-
-    Raises `InputError` for an adjusted average without training rows of a known group.
-    """
-    if train_counts.any():
-        return "adjusted" if (config.average or dataset.average) == "adjusted" else "plain"
-    if config.average == "adjusted":
-        hint = "and the groups' shares of the training images are the weights; choose --average plain"
-        raise InputError(f"--average adjusted: {dataset.source} has no training row of a known group, {hint}")
-    return "plain"
+        Raises `InputError` for an adjusted average without training rows of a known group.
+        """
+        asked = self.config.average
+        if self.train_counts.any():
+            return "adjusted" if (asked or self.dataset.average) == "adjusted" else "plain"
+        if asked == "adjusted":
+            hint = "and the groups' shares of the training images are the weights; choose --average plain"
+            raise InputError(f"--average adjusted: {self.dataset.source} has no training row of a known group, {hint}")
+        return "plain"
 
 
 def true_or_pseudo(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int) -> GroupKind:
