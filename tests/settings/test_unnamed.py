@@ -70,6 +70,7 @@ def test_a_column_has_one_use(role):
         ({"attributes": ["auto", "land"]}, "--attributes: 'auto' with 'land': auto finds the names itself"),
         ({"attributes": ["clusters:2", "auto"]}, "--attributes: 'clusters:2' with 'auto': clusters need no names"),
         ({"attributes": ["clusters", "clusters:3"]}, "--attributes: 'clusters' with 'clusters:3'"),
+        ({"attributes": ["clusters=3"]}, "--attributes: .clusters=3.: write a number of clusters after a colon"),
         *(
             ({"attributes": [f"clusters:{number}"]}, f"--attributes: 'clusters:{number}': expected a number .* 2 to 10")
             for number in ("", "0", "1", "11", "-2", "2.5", "two", "²")

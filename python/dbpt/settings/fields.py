@@ -2,6 +2,7 @@
 
 import math
 import operator
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -62,6 +63,8 @@ def asked_word(attributes: Sequence[str] | None) -> tuple[str, str] | None:
     asked = next((entry for entry in given if _is_word(entry, is_alone=len(given) == 1)), None)
     if asked is None:
         words = [AUTO, CLUSTERS, *CODED]
+        if len(given) == 1 and re.fullmatch(rf"{CLUSTERS} *= *[0-9]+", given[0]):
+            raise InputError(f"--attributes: {given[0]!r}: write a number of clusters after a colon: clusters:3")
         if len(given) == 1 and "=" not in given[0] and (meant := nearest(_word(given[0]).lower(), words)):
             raise InputError(f"--attributes: needs at least two names to tell apart, found only {given[0]!r}{meant}")
         return None
