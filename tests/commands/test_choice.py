@@ -46,7 +46,8 @@ def study(groups, doubts=(), **settings):
         rows=lambda split: np.arange(len(labels)),
         dataset=SimpleNamespace(labels=labels),
         features=StoredFeatures.of(labels[:, None].astype(np.float32)),
-        grouping=lambda source: grouping,
+        training_grouping=grouping,
+        selection_grouping=grouping,
     )
 
 

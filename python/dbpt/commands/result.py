@@ -146,11 +146,11 @@ class Result(Shown):
             Lines without a final newline. The last ones of a comparison name its best row and what can't be told from
             it, unless it has factors.
         """
-        lines = [results_table(self.metrics, width, warnings=warnings)]
-        if self.metrics.leaders and not self.metrics.dataset.factors:  # a page judges some factors alone
-            outcome = outcome_of(self._summary)
-            lines += ["", *wrapped([f"{outcome.title}: {outcome.sentence}"], width)]
-        return "\n".join(lines)
+        table = results_table(self.metrics, width, warnings=warnings)
+        if not self.metrics.leaders or self.metrics.dataset.factors:  # a page judges some factors alone
+            return table
+        outcome = outcome_of(self._summary)
+        return "\n".join([table, "", *wrapped([f"{outcome.title}: {outcome.sentence}"], width)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json`` or ``compare.json``."""
