@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from dbpt.commands.compare.cells import half_of
 from dbpt.commands.fit.choice import choose, with_mixed
-from dbpt.commands.methods import trained_result, training_free_result
+from dbpt.commands.trained_methods import trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.evaluation.results import Row

@@ -26,9 +26,9 @@ from sklearn.linear_model import LogisticRegression
 
 from dbpt.commands.discover.families import SEARCHED, families_of
 from dbpt.data import SPLITS
-from dbpt.evaluation.ranking import score_families
-from dbpt.evaluation.score import Score
-from dbpt.evaluation.subject import Subject, subject_of
+from dbpt.evaluation.audit_subject import Subject, subject_of
+from dbpt.evaluation.family_ranking import score_families
+from dbpt.evaluation.family_score import Score
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import DISCOVER_SETTINGS

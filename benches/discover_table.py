@@ -27,11 +27,11 @@ from dbpt.clip.backbone import zero_shot_weights
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
 from dbpt.evaluation.association import explained_errors
-from dbpt.evaluation.families import Images, guess_families
+from dbpt.evaluation.audited_predictions import probe_predictions
+from dbpt.evaluation.family_guesses import Images, guess_families
+from dbpt.evaluation.family_ranking import score_families
+from dbpt.evaluation.family_score import LARGEST_Q, SMALLEST_DIFFERENCE, Score
 from dbpt.evaluation.intervals import largest_difference
-from dbpt.evaluation.predictions import probe_predictions
-from dbpt.evaluation.ranking import score_families
-from dbpt.evaluation.score import LARGEST_Q, SMALLEST_DIFFERENCE, Score
 from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import open_dataset

@@ -21,7 +21,7 @@ from guess_trust_table import NONSENSE, OBJECTS, UNRELATED
 
 from dbpt.commands.compare.cells import half_of
 from dbpt.commands.fit.choice import choose, with_mixed
-from dbpt.commands.methods import MethodResult, trained_result
+from dbpt.commands.trained_methods import MethodResult, trained_result
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import resolve_demo
 from dbpt.study.stages import add_pseudo_attributes, arrange, judged_guesses, load_and_embed

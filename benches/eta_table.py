@@ -19,7 +19,7 @@ import numpy as np
 from controls_table import with_attributes
 
 from dbpt.commands.compare.cells import half_of
-from dbpt.commands.methods import trained_result
+from dbpt.commands.trained_methods import trained_result
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed

@@ -22,7 +22,7 @@ import numpy as np
 from bootstrap import bootstrapped
 from controls_table import WORDS
 
-from dbpt.commands.methods import trained_result
+from dbpt.commands.trained_methods import trained_result
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo

@@ -27,7 +27,7 @@ from sklearn.linear_model import SGDClassifier
 
 from dbpt import load_backbone
 from dbpt.clip.backbone import zero_shot_weights
-from dbpt.data.features import open_rows
+from dbpt.data.features_from_file import open_rows
 from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
 from dbpt.heads.base import LinearHead
 from dbpt.objectives import TrainingGroups

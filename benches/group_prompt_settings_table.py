@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dbpt.commands.compare.cells import half_of
-from dbpt.commands.methods import MethodResult, trained_result, training_free_result
+from dbpt.commands.trained_methods import MethodResult, trained_result, training_free_result
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed

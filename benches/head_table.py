@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-import dbpt.commands.methods
+import dbpt.commands.trained_methods
 from dbpt.heads import Head
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import resolve_demo
@@ -37,14 +37,16 @@ def from_zeros(study: Study, prompts: str) -> Head:
     return head
 
 
-as_built = dbpt.commands.methods.build_head
+as_built = dbpt.commands.trained_methods.build_head
 
 
 def score(study: Study, objective: str, **settings: Any) -> str:
     values = []
     for seed in SEEDS:
         config = replace(study.config, objective=objective, seed=seed, **settings)
-        row = dbpt.commands.methods.trained_result(replace(study, config=config), objective, checkpoint_path=None)
+        row = dbpt.commands.trained_methods.trained_result(
+            replace(study, config=config), objective, checkpoint_path=None
+        )
         values.append(100 * row.trained.history[row.trained.best_epoch - 1].val_wga)
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
@@ -54,7 +56,7 @@ def print_table(name: str, settings: dict[str, Any]) -> None:
     starts = [("linear", "zero-shot", as_built), ("linear", "zeros", from_zeros), ("adapter", "drawn", as_built)]
     print(f"\n{name}\n\n| head | start | objective | {' | '.join(map(str, RATES))} |\n{'|---' * (3 + len(RATES))}|")
     for head, start, build in starts:
-        dbpt.commands.methods.build_head = build
+        dbpt.commands.trained_methods.build_head = build
         for objective in OBJECTIVES[head]:
             cells = [score(study, objective, head=head, lr=rate) for rate in RATES]
             print(f"| {head} | {start} | {objective} | {' | '.join(cells)} |", flush=True)

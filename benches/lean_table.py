@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dbpt.evaluation.subject import subject_of
+from dbpt.evaluation.audit_subject import subject_of
 from dbpt.guesses.catalogue import read_catalogue
 
 FAMILIES, FIRST, PERMUTATIONS, PULL = ("photo-or-drawing", "medium"), 5, 20, 0.005

@@ -22,7 +22,7 @@ from bootstrap import bootstrapped
 from controls_table import few
 from numpy.typing import NDArray
 
-from dbpt.commands.methods import build_head, build_objective, training_rows
+from dbpt.commands.trained_methods import build_head, build_objective, training_rows
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.base import class_logits
 from dbpt.settings.config import FitConfig, make_config, read_config

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.commands.compare.cells import half_of
-from dbpt.commands.methods import trained_result
+from dbpt.commands.trained_methods import trained_result
 from dbpt.data.dataset import Dataset
 from dbpt.data.writing import csv_text
 from dbpt.guesses import linear_probe

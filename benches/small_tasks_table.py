@@ -26,7 +26,7 @@ from controls_table import with_attributes
 
 from dbpt.clip import Backbone, load_backbone
 from dbpt.commands.fit.choice import choose, with_mixed
-from dbpt.commands.methods import MethodResult, trained_result, training_free_result
+from dbpt.commands.trained_methods import MethodResult, trained_result, training_free_result
 from dbpt.settings.config import make_config
 from dbpt.study.stages import add_pseudo_attributes, arrange, judged_guesses, load_and_embed
 from dbpt.study.study import Study

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 READERS = {
     "dbpt, checked": "import dbpt; dbpt.load_dataset(file, images=False)",
     "dbpt, checked, then each row found by path": (
-        "import dbpt; from dbpt.data.texts import TextIndex; data = dbpt.load_dataset(file, images=False); "
+        "import dbpt; from dbpt.data.text_array import TextIndex; data = dbpt.load_dataset(file, images=False); "
         "assert TextIndex(data.paths).find(data.paths)[-1] == len(data) - 1"
     ),
     "lists of strings": "import csv; columns = list(zip(*csv.reader(open(file, newline=''))))",

@@ -23,8 +23,8 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from dbpt.evaluation.predictions import probe_predictions
-from dbpt.evaluation.subject import Subject, subject_of
+from dbpt.evaluation.audit_subject import Subject, subject_of
+from dbpt.evaluation.audited_predictions import probe_predictions
 from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import AUDIT_SETTINGS

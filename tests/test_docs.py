@@ -24,7 +24,6 @@ from documentation import blocks, command_lines, read, tomllib, tool
 from drawn_birds import SHORT
 from tiny import CONFIG
 
-import dbpt
 import dbpt.data.demo
 from dbpt.cli import main
 from dbpt.cli.fit_and_compare import fit

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt.commands.methods import build_head, build_objective
+from dbpt.commands.trained_methods import build_head, build_objective
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
 from dbpt.settings.config import FitConfig, make_config, read_config, readers

@@ -20,7 +20,7 @@ from dbpt.commands.audit.result import Audit
 from dbpt.commands.compare.plan import BY_THE_PLAN
 from dbpt.commands.discover.result import Discovery, DiscoveryFigures
 from dbpt.commands.result import Result
-from dbpt.evaluation.audit import AuditFigures
+from dbpt.evaluation.audit_fields import AuditFigures
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import CHOICES, combinations, why_refused

@@ -223,7 +223,7 @@ def test_loading_the_command_line_leaves_signals_as_they_were():
     ],
 )
 def test_too_little_memory_in_training(tiny, tmp_path, monkeypatch, error, where):
-    monkeypatch.setattr("dbpt.commands.methods.train", Mock(side_effect=error))
+    monkeypatch.setattr("dbpt.commands.trained_methods.train", Mock(side_effect=error))
     with pytest.raises(InputError, match=f"^{where}: lower --batch-size .*, --text-memory-mb or --embed-batch-size"):
         dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings)
     found = compare(tiny.table, out=tmp_path / "c", methods="zero-shot,erm", seeds=1, **tiny.settings)

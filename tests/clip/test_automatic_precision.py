@@ -9,8 +9,7 @@ import pytest
 import torch
 
 import dbpt
-from dbpt.clip import backbone as precision
-from dbpt.clip import load_backbone
+from dbpt.clip import load_backbone, precision
 from dbpt.errors import InputError
 
 

@@ -15,8 +15,8 @@ from dbpt.cli import main
 from dbpt.evaluation.differences import Difference, FigureDifference, paired_t_interval
 from dbpt.evaluation.repeats import shared_by
 from dbpt.report.result_charts import charted_rows
+from dbpt.report.result_rows import Summary
 from dbpt.report.results_page import compared_rows
-from dbpt.report.summary import Summary
 from dbpt.settings.fields import varied_in_words
 
 ZERO_SHOT, ERM, DBPT, JTT = ROWS

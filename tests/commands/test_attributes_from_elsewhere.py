@@ -11,7 +11,7 @@ from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt import InputError, Result
-from dbpt.report.findings import doubts_in_words
+from dbpt.report.discovery_sentences import doubts_in_words
 
 OTHER = {"path": "nobody.png", "attribute": ATTRIBUTES[0]}
 ORACLE = {"group_source": "true", "model_selection": "true-wga"}

@@ -17,9 +17,9 @@ from dbpt import InputError
 from dbpt.commands.discover.page import render_discovery
 from dbpt.commands.discover.result import DiscoveryFigures
 from dbpt.data.demo import mini_clip_paths
-from dbpt.evaluation.tried_families import Rule
+from dbpt.evaluation.discovery_fields import Rule
 from dbpt.guesses.catalogue import read_catalogue
-from dbpt.report.findings import families_in_words
+from dbpt.report.discovery_sentences import families_in_words
 from dbpt.storage.typed_json import read_json, typed
 
 CATALOGUE = """

@@ -12,9 +12,9 @@ import dbpt
 from dbpt.cautions import caution
 from dbpt.commands.discover.page import MOST_TABLED, render_discovery
 from dbpt.evaluation.association import Distribution
-from dbpt.evaluation.tried_families import Confirmation
+from dbpt.evaluation.discovery_fields import Confirmation
 from dbpt.report.density_chart import density_chart
-from dbpt.report.findings import confirmation_in_words, evidence_of, label_of
+from dbpt.report.discovery_sentences import confirmation_in_words, evidence_of, label_of
 
 HOSTILE = "=cmd|'/c calc'!<b>A1</b>"
 SOURCES = ("words", "column", "measured", "caption", "pair")

@@ -15,7 +15,7 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.methods import MethodResult, trained_result, training_free_result
+from dbpt.commands.trained_methods import MethodResult, trained_result, training_free_result
 from dbpt.heads import PromptHead
 from dbpt.report.results_page import answers_of
 from dbpt.settings.config import FitConfig

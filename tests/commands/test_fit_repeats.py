@@ -14,9 +14,9 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.commands.fit import write_results
-from dbpt.commands.methods import _fingerprint, build_head, rows_for, trained_result
-from dbpt.evaluation.of_study import metrics_of_study
+from dbpt.commands.trained_methods import _fingerprint, build_head, rows_for, trained_result
 from dbpt.evaluation.results import Saved
+from dbpt.evaluation.study_metrics import metrics_of_study
 from dbpt.report.results_page import guess_sheets
 from dbpt.settings.config import FitConfig, read_config
 from dbpt.study.stages import prepare

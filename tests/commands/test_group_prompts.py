@@ -17,7 +17,7 @@ from dbpt import InputError
 from dbpt.commands.compare.compare import next_steps
 from dbpt.commands.compare.plan import make_plan
 from dbpt.commands.fit import choice
-from dbpt.commands.methods import build_head, trained_result
+from dbpt.commands.trained_methods import build_head, trained_result
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Row
 from dbpt.objectives.base import EXCLUDED

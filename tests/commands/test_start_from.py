@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from tiny import options_of
 
 import dbpt
-from dbpt.commands.methods import build_head
+from dbpt.commands.trained_methods import build_head
 from dbpt.errors import InputError
 from dbpt.settings.config import make_config
 from dbpt.storage.tensors import write_tensors

@@ -11,7 +11,7 @@ from runs import said
 
 import dbpt
 from dbpt.guesses.trust import Guesses
-from dbpt.report.findings import doubts_in_words
+from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.storage.typed_json import typed
 
 FEW_ROWS = "images, one image moves it by"

@@ -10,7 +10,7 @@ from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt.commands.auto_attributes import with_found_attributes
-from dbpt.commands.methods import MethodResult, trained_result, training_free_result
+from dbpt.commands.trained_methods import MethodResult, trained_result, training_free_result
 from dbpt.errors import InputError
 from dbpt.guesses import PSEUDO_METHODS
 from dbpt.guesses.catalogue import Family

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import dbpt
 from dbpt.commands.label import read_answers
 from dbpt.commands.label.sample import Design, Stratum, read_design, write_design
-from dbpt.data.texts import BLOCK_ROWS
+from dbpt.data.text_array import BLOCK_ROWS
 from dbpt.data.writing import csv_of_columns, csv_text, marked, unmarked
 
 FORMULAS = ("=1+1", "+1", "-rf.jpg", "@SUM(A1)", "\tx", "\rx", "'=1", "''-x", "=cmd|' /C calc'!A0")

@@ -16,7 +16,7 @@ from unprivileged import unprivileged
 
 import dbpt
 from dbpt.data import load_dataset
-from dbpt.data.features import open_rows
+from dbpt.data.features_from_file import open_rows
 from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 

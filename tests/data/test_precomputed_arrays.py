@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
-from dbpt.data.features import open_rows
+from dbpt.data.features_from_file import open_rows
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 

@@ -10,7 +10,7 @@ from table_files import rows
 
 from dbpt.data import load_dataset
 from dbpt.data import stored_features as precomputed
-from dbpt.data.features import FeaturesByPath, check_precomputed_file, open_precomputed_features
+from dbpt.data.features_from_file import FeaturesByPath, check_precomputed_file, open_precomputed_features
 from dbpt.errors import InputError
 
 BACKBONE = 3, "small-clip"

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from table_files import refused
 
-from dbpt.data import load_dataset, texts
+from dbpt.data import load_dataset
+from dbpt.data import text_array as texts
 from dbpt.data.tables import READERS
-from dbpt.data.texts import BLOCK_ROWS, RowNames, TextBuilder, TextIndex, Texts
+from dbpt.data.text_array import BLOCK_ROWS, RowNames, TextBuilder, TextIndex, Texts
 from dbpt.data.writing import write_table
 
 N = 3 * BLOCK_ROWS

@@ -9,7 +9,7 @@ from made_up_results import ROWS
 from made_up_results import comparison as compared
 
 import dbpt
-from dbpt.report.summary import Summary
+from dbpt.report.result_rows import Summary
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.evaluation import explained_errors
-from dbpt.evaluation.families import Images, guess_families, halves
+from dbpt.evaluation.family_guesses import Images, guess_families, halves
+from dbpt.evaluation.family_ranking import false_discovery, likeness, score_families
+from dbpt.evaluation.family_score import SMALLEST_DIFFERENCE, Explained, Rule, Score
 from dbpt.evaluation.intervals import largest_difference
-from dbpt.evaluation.ranking import false_discovery, likeness, score_families
-from dbpt.evaluation.score import SMALLEST_DIFFERENCE, Explained, Rule, Score
 from dbpt.guesses.catalogue import Family, embed_families, without_classes
 
 N, DIRECTIONS = 800, 16

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dbpt.evaluation.families import GuessedFamily, Images
-from dbpt.evaluation.ranking import likeness, score_families
-from dbpt.evaluation.score import LARGEST_Q, Score
-from dbpt.guesses.coded_families import CodedFamily
+from dbpt.evaluation.family_guesses import GuessedFamily, Images
+from dbpt.evaluation.family_ranking import likeness, score_families
+from dbpt.evaluation.family_score import LARGEST_Q, Score
+from dbpt.guesses.value_families import CodedFamily
 
 N = 2000
 

@@ -186,7 +186,7 @@ def test_no_memory_is_no_property_of_the_image(root, monkeypatch):
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("dbpt.features.measurements._sharpness", fail)
+        patch.setattr("dbpt.features.image_properties._sharpness", fail)
         assert np.isnan(measure(root).numbers["width"]).all()
     assert np.isfinite(measure(root).numbers["width"]).sum() == COUNT - 2
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from small_images import noise
 
-from dbpt.features import UnreadableImage, measurements
+from dbpt.features import UnreadableImage
+from dbpt.features import image_properties as measurements
 from dbpt.features.images import pillow_warnings, read_image
 
 DATE, EXIF_IFD = 0x9003, 0x8769

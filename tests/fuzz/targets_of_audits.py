@@ -7,7 +7,7 @@ from fuzz_target import Parse, Prepare, Workplace, target
 from layouts import touch
 
 from dbpt.data import load_dataset
-from dbpt.evaluation.predictions import user_predictions
+from dbpt.evaluation.audited_predictions import user_predictions
 from dbpt.guesses.catalogue import read_catalogue
 
 AUDITED = np.array([1, 2])

@@ -8,7 +8,7 @@ import repairs
 from fuzz_target import Parse, Workplace, target
 
 from dbpt.data import load_dataset
-from dbpt.data.features import open_precomputed_features
+from dbpt.data.features_from_file import open_precomputed_features
 from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache

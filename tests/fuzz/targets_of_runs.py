@@ -26,7 +26,7 @@ from dbpt.runs.run_folder import read_clusters, read_probe, write_clusters, writ
 from dbpt.settings.config import make_config, read_config
 from dbpt.storage.tensors import write_tensors
 from dbpt.training.checkpoints import Checkpoint, LoopState, load_checkpoint, save_checkpoint
-from dbpt.training.judging import EpochRecord
+from dbpt.training.model_selection import EpochRecord
 
 STRATA = (Stratum(0, 0, True, 0.5, 1.0, 4, 2), Stratum(1, -1, False, 0.2, 0.9, 3, 1))
 WORDS = {"meadow": ("meadow",), "lake": ("lake", "a lake")}

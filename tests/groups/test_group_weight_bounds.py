@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import dbpt
 from dbpt.errors import InputError
 from dbpt.groups.weights import Bounds
-from dbpt.training.judging import effective_rows
+from dbpt.training.model_selection import effective_rows
 
 one_count = st.just(0.0) | st.integers(1, 5000).map(float) | st.floats(1e-9, 1e4)
 count_lists = st.lists(one_count, min_size=1, max_size=12).filter(any)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbpt.evaluation.families import GuessedFamily
-from dbpt.guesses.coded_families import (
+from dbpt.evaluation.family_guesses import GuessedFamily
+from dbpt.guesses.value_families import (
     LEAST_IMAGES,
     MOST_WORDS,
     CodedFamily,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import dbpt
-from dbpt.commands.methods import build_objective, training_rows
+from dbpt.commands.trained_methods import build_objective, training_rows
 from dbpt.guesses.linear_probe import PPA_SCALE, PPA_STEPS, probe_errors
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import make_config

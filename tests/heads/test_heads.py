@@ -13,9 +13,9 @@ from dbpt.clip.text_path import ChunkedTower
 from dbpt.clip.text_tower import GeneralTower, prompt_token_ids
 from dbpt.data.words import Words
 from dbpt.heads import HeadStart, PromptHead
-from dbpt.heads.outputs import class_prompts
+from dbpt.heads.group_prompts import class_prompts
 from dbpt.heads.prompt import OFFSET_STEP
-from dbpt.training import judging as model_selection
+from dbpt.training import model_selection
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
 CLASSES = {"disc": ("disc", "round thing"), "box": ("box",)}

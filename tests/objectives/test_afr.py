@@ -6,7 +6,7 @@ from plain_training import Regression, train_epoch
 from test_papers import SETTINGS, TRAIN, alike, assert_same_layer, batches, lr_of, ours, start
 
 from dbpt.objectives import OBJECTIVES
-from dbpt.objectives.two_stages import held_out_rows
+from dbpt.objectives.jtt_afr_dfr import held_out_rows
 
 FIRST, GAMMA, PULL = 4, 3.0, 0.05
 CHOICE = {"epochs": FIRST, "afr_gamma": GAMMA, "afr_pull": PULL}

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dbpt.objectives.two_stages import _standard
+from dbpt.objectives.jtt_afr_dfr import _standard
 
 
 @pytest.mark.parametrize("width", [1, 64, 65, 512])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from tiny import Tiny
 
-from dbpt.commands.methods import build_head, training_rows
+from dbpt.commands.trained_methods import build_head, training_rows
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare

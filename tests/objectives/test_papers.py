@@ -16,9 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from dbpt.errors import InputError
 from dbpt.groups.ids import random_part
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
-from dbpt.objectives import two_stages as dfr
+from dbpt.objectives import jtt_afr_dfr as dfr
+from dbpt.objectives.jtt_afr_dfr import refit_layer
 from dbpt.objectives.other_losses import balanced_subsets
-from dbpt.objectives.two_stages import refit_layer
 from dbpt.training import Trained, train
 from dbpt.training.loop import draws_of_epoch, learning_rate
 

@@ -12,7 +12,7 @@ from made_up_guesses import guesses_of
 from made_up_results import NASTY, page_of, run
 
 from dbpt.commands.audit.page import render_audit
-from dbpt.report.pictures import GuessSheets, group_examples
+from dbpt.report.group_pictures import GuessSheets, group_examples
 from dbpt.report.results_page import render_guesses
 from dbpt.report.thumbnails import ImageFiles
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbpt.report import pictures as module
-from dbpt.report.pictures import group_examples
+from dbpt.report import group_pictures as module
+from dbpt.report.group_pictures import group_examples
 from dbpt.report.thumbnails import ImageFiles
 
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]

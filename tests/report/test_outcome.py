@@ -28,10 +28,10 @@ from dbpt.cautions import caution
 from dbpt.commands.result import Result
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Choice
-from dbpt.report.notes import choice_note
-from dbpt.report.outcome import leads_of, outcome_of
-from dbpt.report.sections import Section
-from dbpt.report.summary import Summary
+from dbpt.report.page_sections import Section
+from dbpt.report.result_rows import Summary
+from dbpt.report.results_verdict import leads_of, outcome_of
+from dbpt.report.table_notes import choice_note
 from dbpt.report.tables import results_table
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)

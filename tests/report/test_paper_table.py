@@ -10,7 +10,7 @@ from made_up_results import ROWS, comparison, difference
 
 import dbpt
 from dbpt.evaluation.results import FIGURES
-from dbpt.report.paper import in_latex, paper_table
+from dbpt.report.paper_table import in_latex, paper_table
 
 HOSTILE = r"""[50]*% γΩ≥×_{x} & $y$ #1 ~^ \input{/etc/passwd} "q" <a|b> }{ — é"""
 ZERO_SHOT, ERM, DBPT, JTT = ROWS

@@ -9,7 +9,7 @@ from made_up_results import BIRDS, compared
 
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import FactorSummary
-from dbpt.report.summary import Row, factor_figures, group_size
+from dbpt.report.result_rows import Row, factor_figures, group_size
 
 SIZES = (2, 3, 2)
 FACTORS = [

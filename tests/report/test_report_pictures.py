@@ -23,7 +23,7 @@ from made_up_results import (
 
 from dbpt.evaluation import pseudo_attribute_quality
 from dbpt.evaluation.results import QualityOfSplit
-from dbpt.report.pictures import GuessSheets, contact_sheets, group_examples
+from dbpt.report.group_pictures import GuessSheets, contact_sheets, group_examples
 from dbpt.report.results_page import Answers, MadeBy, render_guesses
 from dbpt.report.text import label_command
 from dbpt.report.thumbnails import ImageFiles

@@ -29,9 +29,9 @@ from made_up_results import (
 )
 
 from dbpt.evaluation.results import FailedTraining
-from dbpt.report.pictures import GroupExamples
+from dbpt.report.group_pictures import GroupExamples
+from dbpt.report.result_rows import Summary
 from dbpt.report.results_page import MadeBy
-from dbpt.report.summary import Summary
 from dbpt.report.thumbnails import Picture
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")

@@ -25,9 +25,9 @@ from made_up_results import (
 )
 
 from dbpt.evaluation import Group
-from dbpt.evaluation.of_study import titled
 from dbpt.evaluation.results import FIGURES, FailedTraining, Repeat, Row
-from dbpt.report.summary import Summary
+from dbpt.evaluation.study_metrics import titled
+from dbpt.report.result_rows import Summary
 from dbpt.report.tables import csv_of_lines, results_table, table_lines
 from dbpt.report.text import points, shorten_group
 

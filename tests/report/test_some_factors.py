@@ -12,7 +12,7 @@ from dbpt.data import SPLITS
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.repeats import Evaluated, groups_of_factors, with_rows
 from dbpt.evaluation.results import FactorSummary
-from dbpt.report.notes import groups_line
+from dbpt.report.table_notes import groups_line
 
 STYLE, PLACE = (
     FactorSummary(name="style", values=["photo", "sketch"]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import dbpt.sampling.row_groups
+import dbpt.sampling.rank_draws
 from dbpt._core import BatchStream, GroupIndex, GroupStream
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
@@ -42,15 +42,15 @@ def test_batches_of_any_size_become_python_numbers_a_few_at_a_time():
 @pytest.fixture
 def two_processes(monkeypatch):
     """One of two processes, to the samplers alone."""
-    monkeypatch.setattr(dbpt.sampling.row_groups, "_has_warned", False)
-    monkeypatch.setattr(dbpt.sampling.row_groups, "_num_processes", lambda: 2)
+    monkeypatch.setattr(dbpt.sampling.rank_draws, "_has_warned", False)
+    monkeypatch.setattr(dbpt.sampling.rank_draws, "_num_processes", lambda: 2)
 
 
 def test_processes_are_those_of_torch_distributed(monkeypatch):
-    assert dbpt.sampling.row_groups._num_processes() == 1
+    assert dbpt.sampling.rank_draws._num_processes() == 1
     initialized = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2)
     monkeypatch.setitem(sys.modules, "torch.distributed", initialized)
-    assert dbpt.sampling.row_groups._num_processes() == 2
+    assert dbpt.sampling.rank_draws._num_processes() == 2
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from made_up_results import worded
 
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.audit import AuditedData, AuditFigures, NextStep, Suspicious, Verdict
+from dbpt.evaluation.audit_fields import AuditedData, AuditFigures, NextStep, Suspicious, Verdict
 from dbpt.evaluation.results import BackboneSummary
-from dbpt.report.pictures import contact_sheets, group_examples
+from dbpt.report.group_pictures import contact_sheets, group_examples
 from dbpt.report.thumbnails import ImageFiles
 
 OPTIONS = "pets.csv --attributes 'day, night' --out"

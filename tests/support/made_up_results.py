@@ -10,7 +10,6 @@ from dbpt.cautions import Caution
 from dbpt.data import SPLITS
 from dbpt.evaluation import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
 from dbpt.evaluation.differences import Difference, FigureDifference
-from dbpt.evaluation.of_study import titled
 from dbpt.evaluation.results import (
     FIGURES,
     BackboneSummary,
@@ -22,8 +21,9 @@ from dbpt.evaluation.results import (
     Saved,
     SharedSettings,
 )
+from dbpt.evaluation.study_metrics import titled
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.pictures import GroupExamples, GuessSheets
+from dbpt.report.group_pictures import GroupExamples, GuessSheets
 from dbpt.report.result_charts import result_charts
 from dbpt.report.results_page import Answers, MadeBy, NextSteps, render_results
 

@@ -18,7 +18,7 @@ from dbpt.training.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from dbpt.training.judging import EpochRecord
+from dbpt.training.model_selection import EpochRecord
 
 TENSORS = {"head.context": torch.arange(6.0).reshape(2, 3).T, "head.more.deep": torch.ones(1)}
 TENSORS["best.context"] = torch.ones(2)

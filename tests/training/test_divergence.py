@@ -10,11 +10,11 @@ from torch import nn
 from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
 import dbpt
-import dbpt.commands.methods
+import dbpt.commands.trained_methods
 from dbpt.errors import InputError
 from dbpt.training import Rows, train
-from dbpt.training.judging import judge
 from dbpt.training.loop import learning_rate
+from dbpt.training.model_selection import judge
 
 FAST = replace(SETTINGS, lr=0.3, warmup_epochs=0)
 RISKY = {"head": "linear", "optimizer": "sgd", "lr": 20.0, "weight_decay": 1.0, "warmup_epochs": 1, "epochs": 12}
@@ -157,14 +157,14 @@ def test_the_advice_is_never_above_the_default_rate(tiny, tmp_path, head, lr, ad
 
 
 def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monkeypatch):
-    out, trained_result = tmp_path / "run", dbpt.commands.methods.trained_result
+    out, trained_result = tmp_path / "run", dbpt.commands.trained_methods.trained_result
 
     def diverge(experiment, objective, *prompts, **options):
         if objective == "dbpt":
             raise InputError("diverged")
         return trained_result(experiment, objective, *prompts, **options)
 
-    monkeypatch.setattr(dbpt.commands.methods, "trained_result", diverge)
+    monkeypatch.setattr(dbpt.commands.trained_methods, "trained_result", diverge)
     with pytest.raises(InputError, match="diverged"):
         fit(tiny, out, lr=0.005)
     monkeypatch.undo()

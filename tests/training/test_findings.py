@@ -8,7 +8,7 @@ from toy_training import SETTINGS, TRAIN, VAL, build, linear_head
 
 from dbpt.objectives import TrainingGroups
 from dbpt.training import train
-from dbpt.training.judging import effective_rows, training_findings
+from dbpt.training.model_selection import effective_rows, training_findings
 
 NAMES = ("a · x", "a · y", "b · x", "b · y")
 ASKED = {"asked_lr": SETTINGS.lr, "group_names": NAMES, "selection": "pseudo-wgp"}

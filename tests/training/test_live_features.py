@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as T
 
 from dbpt import InputError
-from dbpt.commands.methods import _live, trained_result, training_rows
+from dbpt.commands.trained_methods import _live, trained_result, training_rows
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare

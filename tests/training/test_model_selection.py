@@ -6,7 +6,7 @@ import torch
 
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_mean
-from dbpt.training.judging import PRIOR_ROWS, Rows, Validation, judge, shrunken_means, validation_score
+from dbpt.training.model_selection import PRIOR_ROWS, Rows, Validation, judge, shrunken_means, validation_score
 
 LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 1])
 CORRECT = np.array([True, True, False, True, False, False, True, True])

@@ -9,8 +9,7 @@ from torch import nn
 from toy_training import RUNS, SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
 from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.training import judging as model_selection
-from dbpt.training import train
+from dbpt.training import model_selection, train
 from dbpt.training.loop import learning_rate
 
 

@@ -8,7 +8,7 @@ from pretended_gpu import pretended_gpu
 
 import dbpt
 from dbpt import GroupDRO, GroupWeights
-from dbpt.commands.methods import trained_result
+from dbpt.commands.trained_methods import trained_result
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare

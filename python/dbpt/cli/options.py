@@ -321,7 +321,7 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
 
 def subject_arguments(read: frozenset[str], **options: Any) -> dict[str, Any]:
     """Return the arguments of `dbpt.audit` or `dbpt.discover` that the ``options`` of `subject_options` ask for."""
-    from dbpt.evaluation.subject import OF_THE_RUN, kind_of
+    from dbpt.evaluation.audit_subject import OF_THE_RUN, kind_of
 
     own = {name: options.pop(name) for name in ("predictions", "out", "split", "overwrite", "weights")}
     by_run = kind_of(own["predictions"]) == "run"

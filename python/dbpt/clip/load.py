@@ -14,15 +14,9 @@ import torch
 
 from dbpt.clip import model as models
 from dbpt.clip import spec as specs
-from dbpt.clip.backbone import (
-    DAMAGED,
-    IMAGE_PRECISIONS,
-    Backbone,
-    best_precision,
-    check_image_precision,
-    image_precision_of,
-)
+from dbpt.clip.backbone import DAMAGED, Backbone
 from dbpt.clip.named_files import check_weights_file, tokenizer_file
+from dbpt.clip.precision import IMAGE_PRECISIONS, best_precision, check_image_precision, image_precision_of
 from dbpt.errors import InputError, foreign_errors
 from dbpt.storage.files import file_sha256, reason_of, system_errors
 

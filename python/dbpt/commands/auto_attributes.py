@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset, Words, check_precomputed_file, entries_of
 from dbpt.errors import InputError
-from dbpt.evaluation.audit import PredictionsBy, Search, SearchedImages
-from dbpt.evaluation.families import Images, guess_families
-from dbpt.evaluation.findings import images_to_search, zero_shot_right
-from dbpt.evaluation.ranking import score_families
-from dbpt.evaluation.subject import OF_THE_RUN, Subject
+from dbpt.evaluation.audit_fields import PredictionsBy, Search, SearchedImages
+from dbpt.evaluation.audit_subject import OF_THE_RUN, Subject
+from dbpt.evaluation.family_findings import images_to_search, zero_shot_right
+from dbpt.evaluation.family_guesses import Images, guess_families
+from dbpt.evaluation.family_ranking import score_families
 from dbpt.guesses.catalogue import Family, embed_families, read_catalogue
-from dbpt.report.findings import search_in_words, searched_errors
+from dbpt.report.discovery_sentences import search_in_words, searched_errors
 from dbpt.report.text import count_of
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig

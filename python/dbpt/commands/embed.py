@@ -19,7 +19,7 @@ from dbpt.data.loading import published_notes
 from dbpt.data.stored_features import StoredFeatures, check_whole
 from dbpt.environment import progress_bar, take_own_gpu
 from dbpt.errors import InputError
-from dbpt.evaluation.brief import Brief
+from dbpt.evaluation.short_repr import Brief
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warnings, read_image
 from dbpt.features.maintenance import nearest_cache

@@ -12,10 +12,10 @@ from dbpt.commands.result import Result
 from dbpt.data.columns import ColumnNames
 from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row, with_answers
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved, read_metrics
-from dbpt.report.findings import doubts_in_words
+from dbpt.evaluation.study_metrics import metrics_of_study, row_of, trained_row, with_answers
+from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.runs.run_folder import read_saved
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data

@@ -20,7 +20,7 @@ from dbpt.guesses import GuessedFactors, Guesses
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
-from dbpt.report.findings import doubts_in_words
+from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.report.tables import Shown
 from dbpt.settings.config import make_config, refuse_unread, shows_settings
 from dbpt.settings.fields import Command

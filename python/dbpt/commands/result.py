@@ -15,9 +15,9 @@ from dbpt.evaluation import Group, results
 from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import Evaluated, difference_of, rows_named
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
-from dbpt.report.outcome import outcome_of
-from dbpt.report.paper import PaperTable, paper_table
-from dbpt.report.summary import FactorFigures, Row, Summary
+from dbpt.report.paper_table import PaperTable, paper_table
+from dbpt.report.result_rows import FactorFigures, Row, Summary
+from dbpt.report.results_verdict import outcome_of
 from dbpt.report.tables import WIDEST, Shown, results_table, table_lines
 from dbpt.report.text import wrapped
 from dbpt.runs.run_folder import finished_run, load

@@ -2,8 +2,8 @@
 
 from dbpt.data.columns import Columns, parse_columns
 from dbpt.data.dataset import SPLITS, Dataset, check_possible
-from dbpt.data.features import check_precomputed_file
-from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
+from dbpt.data.features_from_file import check_precomputed_file
+from dbpt.data.labels_from_file import PATH, Codes, Wanted, read_codes
 from dbpt.data.layouts import DATASETS, DatasetReader, register_dataset
 from dbpt.data.loading import DataLike, load_dataset
 from dbpt.data.stored_features import StoredFeatures, first_copies

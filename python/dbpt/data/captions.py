@@ -6,7 +6,7 @@ from pathlib import Path
 from dbpt.cautions import Caution, caution
 from dbpt.data.dataset import Dataset
 from dbpt.data.tables import PATH, READERS, rows_by_path
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.errors import InputError, first_few, nearest
 
 CAPTIONS = ("caption", "text", "tags", "alt")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
 from dbpt.data.paths import relative_path
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.words import Factor, Vocabulary, Words
 from dbpt.errors import InputError, first_few, nearest
 

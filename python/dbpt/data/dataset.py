@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
 from dbpt.data.paths import find_member, regular_files
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
 from dbpt.groups import group_ids, group_name

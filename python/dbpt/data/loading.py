@@ -23,7 +23,7 @@ from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folde
 from dbpt.data.other_columns import RESERVED, OtherCells
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there, list_entries, refuse_own_folder
 from dbpt.data.tables import dataset_of, wanted_columns
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.data.writing import csv_of_columns
 from dbpt.environment import cache_folder

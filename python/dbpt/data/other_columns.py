@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.texts import TextBuilder, Texts
+from dbpt.data.text_array import TextBuilder, Texts
 from dbpt.errors import CONTROL
 
 MOST_COLUMNS = 200  # features of a network, saved as columns, would fill the memory

@@ -24,7 +24,7 @@ from dbpt.data.coding import coded_dataset
 from dbpt.data.dataset import Dataset
 from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
-from dbpt.data.texts import RowNames, TextBuilder, TextIndex, Texts
+from dbpt.data.text_array import RowNames, TextBuilder, TextIndex, Texts
 from dbpt.data.writing import BATCH_ROWS, unmarked
 from dbpt.errors import InputError, nearest
 from dbpt.storage.files import READ_BLOCK, open_regular, reason_of, system_errors

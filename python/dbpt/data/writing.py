@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.texts import BLOCK_ROWS, Texts
+from dbpt.data.text_array import BLOCK_ROWS, Texts
 from dbpt.storage.files import write_atomically
 
 MOST_ROWS_OF_CSV = 1_000_000

@@ -11,8 +11,8 @@ from dbpt import arguments
 from dbpt.cautions import MOST_NAMED, Caution, caution
 from dbpt.data.other_columns import CodedSource
 from dbpt.errors import InputError
-from dbpt.evaluation.brief import Brief, in_percent, in_points
 from dbpt.evaluation.intervals import simultaneous_intervals, worst_group_interval
+from dbpt.evaluation.short_repr import Brief, in_percent, in_points
 from dbpt.groups import SMALL_GROUP, group_name, ids, worst_group
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt.evaluation.brief import Brief, in_percent
 from dbpt.evaluation.intervals import exact_interval
+from dbpt.evaluation.short_repr import Brief, in_percent
 from dbpt.groups.ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
 from dbpt.storage.typed_json import Count, Share
 

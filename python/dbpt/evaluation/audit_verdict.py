@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbpt.data.words import joint_codes
 from dbpt.evaluation.accuracy import Group, are_apart, worst_first
 from dbpt.evaluation.association import ExplainedErrors, cramers_v, explained_errors
-from dbpt.evaluation.audit import (
+from dbpt.evaluation.audit_fields import (
     SIGNIFICANT,
     AuditedFactor,
     BiasSize,
@@ -25,8 +25,8 @@ from dbpt.evaluation.audit import (
     VerdictKind,
     classes_of_one_attribute,
 )
-from dbpt.evaluation.of_study import metrics_of
-from dbpt.evaluation.subject import Subject
+from dbpt.evaluation.audit_subject import Subject
+from dbpt.evaluation.study_metrics import metrics_of
 from dbpt.groups import SMALL_GROUP, group_counts, group_ids
 from dbpt.guesses.base import OWN_VALUES
 from dbpt.guesses.grouping import Grouping

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from dbpt.evaluation.brief import Brief, in_points
+from dbpt.evaluation.short_repr import Brief, in_points
 from dbpt.storage.typed_json import Count
 
 LEAST_REPEATS = 5

@@ -10,8 +10,8 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.evaluation.accuracy import GroupedData
-from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import Difference
+from dbpt.evaluation.short_repr import Brief
 from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.trust import FactorGuesses, Guesses

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.arguments import integer
-from dbpt.data.features import MAX_FAILURES
+from dbpt.data.features_from_file import MAX_FAILURES
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.environment import launched_rank, launched_size, progress_bar
 from dbpt.errors import InputError, NotFinite, in_digits

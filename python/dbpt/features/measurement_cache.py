@@ -16,8 +16,8 @@ from PIL import Image
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import MEASUREMENTS, shard_name
 from dbpt.features.cache_keys import FileRows
+from dbpt.features.image_properties import NUMBERS, TEXTS, measure
 from dbpt.features.images import Look
-from dbpt.features.measurements import NUMBERS, TEXTS, measure
 
 # To be raised when a definition changes. Older measurements then stay in a folder that nothing reads.
 VERSION = 1

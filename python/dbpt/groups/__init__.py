@@ -16,7 +16,7 @@ from dbpt.groups.ids import (
     worst_group_accuracy,
     worst_group_mean,
 )
-from dbpt.groups.weight_rules import GroupDRO, GroupWeights, raked_weights, sample_weights
+from dbpt.groups.weight_updates import GroupDRO, GroupWeights, raked_weights, sample_weights
 from dbpt.groups.weights import MAX_WEIGHT, MIN_GROUP_COUNT, GroupWeighting
 
 __all__ = [

@@ -16,8 +16,8 @@ from dbpt.data import Dataset, StoredFeatures, Words, joint_codes
 from dbpt.errors import InputError
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.coded_families import Cells, Coding
 from dbpt.guesses.linear_probe import AttributeProbe, Features
+from dbpt.guesses.value_families import Cells, Coding
 from dbpt.registry import Registered, Registry
 
 PROBE = "probe"

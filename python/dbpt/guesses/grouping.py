@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import Dataset
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.words import UNNAMED, Words, joint_codes
 from dbpt.groups import group_counts, group_ids, group_name
 from dbpt.guesses.base import OWN_VALUES, GroupKind, GuessedFactors, Provenance

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.cautions import Caution, caution
 from dbpt.data import PATH, READERS, Codes, Dataset, Wanted, check_possible, read_codes
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
 from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Job, PseudoAttributes

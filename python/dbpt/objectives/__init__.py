@@ -1,9 +1,9 @@
 """Training objectives, which turn per-sample losses into one loss. `OBJECTIVES` maps names to classes."""
 
 from dbpt.objectives.base import Erm, Objective, TrainingGroups
+from dbpt.objectives.jtt_afr_dfr import Afr, Dfr, Jtt
 from dbpt.objectives.other_losses import ClassBalanced, ContrastiveAdapter, KgCoOp, ProGrad, Subg, Suby
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.objectives.two_stages import Afr, Dfr, Jtt
 from dbpt.objectives.weighting import Balanced, Dbpt, Gla, GroupDro, WeightingObjective
 from dbpt.registry import Registry
 

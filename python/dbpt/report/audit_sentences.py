@@ -11,7 +11,7 @@ from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
 from dbpt.evaluation import ExplainedErrors, Group
 from dbpt.evaluation.accuracy import are_apart, worst_first
-from dbpt.evaluation.audit import (
+from dbpt.evaluation.audit_fields import (
     AuditedFactor,
     AuditFigures,
     BiasSize,

@@ -9,8 +9,8 @@ from dbpt.groups import class_and_attribute, group_name
 from dbpt.guesses.linear_probe import PPA_NAMES
 from dbpt.report import charts
 from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
-from dbpt.report.notes import selecting_figure, split_line
-from dbpt.report.summary import SPLIT_NAMES, Row, Summary, group_size
+from dbpt.report.result_rows import SPLIT_NAMES, Row, Summary, group_size
+from dbpt.report.table_notes import selecting_figure, split_line
 from dbpt.report.text import count_of, shorten_group
 
 MOST_CURVES = 16

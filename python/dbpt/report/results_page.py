@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from dbpt.evaluation.results import Metrics
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
-from dbpt.heads.outputs import group_templates
-from dbpt.report import sections
+from dbpt.heads.group_prompts import group_templates
+from dbpt.report import page_sections as sections
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Chart
-from dbpt.report.notes import (
+from dbpt.report.group_pictures import GroupExamples, GuessSheets, contact_sheets, group_examples
+from dbpt.report.page_sections import Section, section
+from dbpt.report.result_charts import MOST_CURVES, validation_title
+from dbpt.report.result_rows import AVERAGES, SPLIT_NAMES, Summary
+from dbpt.report.results_verdict import Outcome, leads_of, outcome_of
+from dbpt.report.table_notes import (
     average_note,
     choice_note,
     cluster_note,
@@ -26,11 +31,6 @@ from dbpt.report.notes import (
     selected_by,
     selecting_figure,
 )
-from dbpt.report.outcome import Outcome, leads_of, outcome_of
-from dbpt.report.pictures import GroupExamples, GuessSheets, contact_sheets, group_examples
-from dbpt.report.result_charts import MOST_CURVES, validation_title
-from dbpt.report.sections import Section, section
-from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary
 from dbpt.report.tables import confusion_counts
 from dbpt.report.text import count_of, guesser, sentence, whose_guesses
 from dbpt.report.thumbnails import ImageFiles

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt.data.writing import csv_text
 from dbpt.evaluation.accuracy import Group
-from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import FigureDifference
 from dbpt.evaluation.results import FIGURES, Metrics
+from dbpt.evaluation.short_repr import Brief
 from dbpt.report import text
-from dbpt.report.notes import heading, is_varied, notes
-from dbpt.report.summary import AVERAGES, Row, Summary, group_size
+from dbpt.report.result_rows import AVERAGES, Row, Summary, group_size
+from dbpt.report.table_notes import heading, is_varied, notes
 
 WIDEST = 110
 

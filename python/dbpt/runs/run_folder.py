@@ -15,9 +15,9 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.guesses.base import PROBE
 from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.guesses.value_families import Coding
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import Stream
 from dbpt.errors import InputError
-from dbpt.sampling.row_groups import RankDraws, warn_unless_sharded
+from dbpt.sampling.rank_draws import RankDraws, warn_unless_sharded
 
 Drawn = TypeVar("Drawn")
 

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import AliasTable, BatchStream, GroupStream, IndependentStream, Stream, WeightedStream, quotas
 from dbpt.errors import InputError
-from dbpt.sampling.draws import GroupDraws
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
-from dbpt.sampling.row_groups import RankDraws, check_dataset_length, checked_seed, row_groups
+from dbpt.sampling.quotas import GroupDraws
+from dbpt.sampling.rank_draws import RankDraws, check_dataset_length, checked_seed
+from dbpt.sampling.row_groups import row_groups
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dbpt.data.features import MAX_FAILURES
+from dbpt.data.features_from_file import MAX_FAILURES
 from dbpt.data.words import SENTENCE_START
 from dbpt.environment import cache_folder
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT

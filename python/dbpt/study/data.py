@@ -24,7 +24,7 @@ from dbpt.data.dataset import few_shots
 from dbpt.data.demo import draw_into_cache, mini_clip_paths
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
-from dbpt.data.texts import TextIndex
+from dbpt.data.text_array import TextIndex
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, in_quotes
 from dbpt.guesses import GuessedFactors
@@ -37,7 +37,7 @@ from dbpt.runs.run_folder import classifier_of, read_classifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import NOT_WITH_WORD, asked_word
 from dbpt.settings.sections import WordSettings
-from dbpt.study.coded import check_coded, has_coded
+from dbpt.study.column_attributes import check_coded, has_coded
 from dbpt.study.study import storing_texts
 
 if TYPE_CHECKING:

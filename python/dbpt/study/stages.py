@@ -14,7 +14,7 @@ from dbpt import clip
 from dbpt.cautions import Caution, caution
 from dbpt.data import SPLITS, Dataset, check_precomputed_file
 from dbpt.data.dataset import check_classes, hold_out
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.writing import Column
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.catalogue import catalogue_words
@@ -24,7 +24,7 @@ from dbpt.guesses.label import doubts_column
 from dbpt.guesses.linear_probe import probe_errors
 from dbpt.guesses.trust import FactorGuesses, Guesses, guesses_with_doubts
 from dbpt.heads import HEADS
-from dbpt.heads.outputs import class_prompts, group_prompts
+from dbpt.heads.group_prompts import class_prompts, group_prompts
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import read_context
 from dbpt.settings.config import FitConfig

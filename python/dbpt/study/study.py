@@ -15,7 +15,7 @@ from dbpt import clip
 from dbpt.cautions import Caution, caution
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset import Average, Split
-from dbpt.data.features import open_precomputed_features
+from dbpt.data.features_from_file import open_precomputed_features
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
@@ -23,16 +23,16 @@ from dbpt.guesses import PSEUDO_METHODS, GuessedFactors, Guesses
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
-from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.grouping import Grouping, Use
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.methods import drawn_known
 from dbpt.guesses.trust import FactorGuesses
+from dbpt.guesses.value_families import Coding
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.tensors import TEXTS, StoredArrays
-from dbpt.study.coded import coded_attributes
+from dbpt.study.column_attributes import coded_attributes
 
 logger = logging.getLogger(__name__)
 

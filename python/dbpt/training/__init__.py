@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from dbpt.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from dbpt.training.judging import Diverged as Diverged
-    from dbpt.training.judging import EpochRecord as EpochRecord
-    from dbpt.training.judging import Rows as Rows
-    from dbpt.training.judging import Trained as Trained
     from dbpt.training.loop import train as train
+    from dbpt.training.model_selection import Diverged as Diverged
+    from dbpt.training.model_selection import EpochRecord as EpochRecord
+    from dbpt.training.model_selection import Rows as Rows
+    from dbpt.training.model_selection import Trained as Trained
     from dbpt.training.process_group import joined_ranks as joined_ranks
 
 __getattr__, __dir__ = on_first_use(

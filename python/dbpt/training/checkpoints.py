@@ -16,7 +16,7 @@ from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import TrainingSettings
 from dbpt.storage.tensors import read_tensors, write_tensors
 from dbpt.storage.typed_json import AnyFloat, Count, typed_json
-from dbpt.training.judging import EpochRecord, PeakRates, Rows
+from dbpt.training.model_selection import EpochRecord, PeakRates, Rows
 
 SCHEMA_VERSION = 8
 SECONDS_BETWEEN = 5.0

@@ -17,7 +17,7 @@ from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
-from dbpt.training import checkpoints, gradients, judging
+from dbpt.training import checkpoints, gradients, model_selection
 from dbpt.training.device_features import DeviceFeatures
 from dbpt.training.live_images import LiveImages
 from dbpt.training.ranks import ALONE, Ranks
@@ -31,17 +31,17 @@ SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one 
 def train(
     head: torch.nn.Module,
     objective: Objective,
-    training: judging.Rows,
-    validation: judging.Rows,
+    training: model_selection.Rows,
+    validation: model_selection.Rows,
     settings: FitConfig,
     *,
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
-    on_epoch: Callable[[judging.EpochRecord], None] = lambda record: None,
-    on_start: Callable[[list[judging.EpochRecord]], None] = lambda records: None,
+    on_epoch: Callable[[model_selection.EpochRecord], None] = lambda record: None,
+    on_start: Callable[[list[model_selection.EpochRecord]], None] = lambda records: None,
     live: LiveImages | None = None,
     ranks: Ranks = ALONE,
-) -> judging.Trained:
+) -> model_selection.Trained:
     """Train ``head`` on ``training`` and leave it at the best epoch on ``validation``, by ``settings.model_selection``.
 
     All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
@@ -65,7 +65,7 @@ def train(
         The best epoch, the head's state after it, and the record of every epoch.
 
     Raises:
-        InputError: if training diverges (`dbpt.training.judging`), or if the checkpoint belongs to another run.
+        InputError: if training diverges (`dbpt.training.model_selection`), or if the checkpoint belongs to another run.
     """
     # The ranks may run on different processors, whose first parameters can differ in the last bits.
     ranks.copy_first([*head.parameters(), *head.buffers()])
@@ -93,7 +93,7 @@ def train(
     if writer is not None:
         ranks.from_first(writer.save)
     head.load_state_dict(run.best_state)
-    return judging.Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
+    return model_selection.Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
 
 
 @contextmanager
@@ -112,8 +112,8 @@ def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
 class _Run:
     head: torch.nn.Module
     objective: Objective
-    training: judging.Rows
-    validation: judging.Rows
+    training: model_selection.Rows
+    validation: model_selection.Rows
     settings: FitConfig
     live: LiveImages | None
     ranks: Ranks
@@ -130,8 +130,8 @@ class _Run:
             whole = self.features.whole(f"--objective {self.objective.name}")
             self.objective.start(self.head, whole, self.settings.seed)
         self.initial_state = self._head_state()
-        self.history: list[judging.EpochRecord] = []
-        self.peak_rates: judging.PeakRates = [(1, self.settings.peak_lr)]
+        self.history: list[model_selection.EpochRecord] = []
+        self.peak_rates: model_selection.PeakRates = [(1, self.settings.peak_lr)]
         self._start()
 
     def _start(self) -> None:
@@ -149,7 +149,7 @@ class _Run:
     def _head_state(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
-    def epoch(self) -> judging.EpochRecord:
+    def epoch(self) -> model_selection.EpochRecord:
         settings, objective = self.settings, self.objective
         number = len(self.history)
         since_start = number - self.first_epoch  # of this stage
@@ -160,7 +160,9 @@ class _Run:
         # Never above the default: a tenth of a rate that is far too large may be too large still. And the rate of the
         # warm-up is only lowered by a peak below it.
         lower_lr = min((lr if since_start < warmup else settings.peak_lr) / 10, settings.default_lr)
-        check = judging.DivergenceCheck(objective.name, number + 1, lr, settings.peak_lr, lower_lr, self.resumable)
+        check = model_selection.DivergenceCheck(
+            objective.name, number + 1, lr, settings.peak_lr, lower_lr, self.resumable
+        )
         by_weight = objective.uses_groups and objective.apply == "sampling"
         drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
         loss = self._train_epoch(check, drawn_G)
@@ -168,7 +170,7 @@ class _Run:
         if is_first_stage_over := number + 1 == objective.extra_epochs:
             objective.end_first_stage(*self._judge(self.features, self.labels))
         validated = self._validate(number, check)
-        record = judging.EpochRecord(
+        record = model_selection.EpochRecord(
             epoch=number + 1,
             lr=lr,
             loss=loss,
@@ -188,7 +190,7 @@ class _Run:
             self._start()
         return record
 
-    def _train_epoch(self, check: judging.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
+    def _train_epoch(self, check: model_selection.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
         """Return the mean loss; ``drawn_G`` counts the draws of each group."""
         drawn = draws_of_epoch(self.objective, self.settings.seed, len(self.history))
         batch_size = self.settings.batch_size or len(drawn)
@@ -243,19 +245,19 @@ class _Run:
         return self.ranks.together(lambda: [features() for features in draw])
 
     def _judge(self, features: DeviceFeatures, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `judging.judge` of all N rows, of which each rank judges a part."""
+        """Return `model_selection.judge` of all N rows, of which each rank judges a part."""
         own = self.ranks.part(len(labels))
         kinds, rows = self.objective.training, None if self.ranks.count == 1 else np.arange(own.start, own.stop)
-        blocks = features.blocks(rows, judging.BLOCK_ROWS)
-        correct, p_true = judging.judge(self.head, blocks, labels[own], kinds.num_classes, kinds.impossible)
+        blocks = features.blocks(rows, model_selection.BLOCK_ROWS)
+        correct, p_true = model_selection.judge(self.head, blocks, labels[own], kinds.num_classes, kinds.impossible)
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
-    def _validate(self, epoch: int, check: judging.DivergenceCheck) -> judging.Validation:
+    def _validate(self, epoch: int, check: model_selection.DivergenceCheck) -> model_selection.Validation:
         """Judge the validation rows; remember the head if it is the best so far."""
         correct, p_true = (tensor.cpu().numpy() for tensor in self._judge(self.val_features, self.val_labels))
         check.check_probabilities(p_true)
-        figures = judging.Validation.of(correct, p_true, self.validation)
-        score = judging.validation_score(self.settings.model_selection, epoch, figures)
+        figures = model_selection.Validation.of(correct, p_true, self.validation)
+        score = model_selection.validation_score(self.settings.model_selection, epoch, figures)
         # Not >=, so that the earlier epoch wins a tie.
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1

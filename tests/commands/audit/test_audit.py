@@ -12,7 +12,7 @@ from tiny import ATTRIBUTES, CLASSES, options_of, rows_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.evaluation.audit import AuditFigures
+from dbpt.evaluation.audit_fields import AuditFigures
 from dbpt.storage.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]

@@ -12,7 +12,7 @@ from drawn_birds import GROUND, true_grounds, written
 import dbpt
 from dbpt import InputError
 from dbpt.cli import main
-from dbpt.report.findings import search_in_words
+from dbpt.report.discovery_sentences import search_in_words
 from dbpt.report.text import share_in_words
 
 pytestmark = pytest.mark.usefixtures("short_catalogue")

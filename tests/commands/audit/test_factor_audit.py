@@ -16,7 +16,7 @@ from dbpt.commands.audit.next_step import _settings
 from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes
 from dbpt.evaluation.audit_verdict import audited_factors, holm, verdict_of_factors
-from dbpt.evaluation.predictions import UserPredictions
+from dbpt.evaluation.audited_predictions import UserPredictions
 from dbpt.guesses import GuessedFactors, PseudoAttributes
 from dbpt.report.audit_sentences import factors_in_words, factors_with_sentences
 from dbpt.settings.config import make_config

@@ -13,9 +13,9 @@ from tiny import rows_of
 
 import dbpt
 from dbpt.commands.audit.next_step import next_step
-from dbpt.evaluation.audit import AuditedFactor, FewerNames, Verdict
-from dbpt.evaluation.subject import figures_of_subject, subject_of
-from dbpt.report.findings import advice_of
+from dbpt.evaluation.audit_fields import AuditedFactor, FewerNames, Verdict
+from dbpt.evaluation.audit_subject import figures_of_subject, subject_of
+from dbpt.report.discovery_sentences import advice_of
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
 UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=worded("nonsense"))

@@ -13,9 +13,9 @@ from matplotlib import pyplot
 
 from dbpt.commands.audit.page import render_audit
 from dbpt.commands.audit.result import Audit
-from dbpt.evaluation.audit import AuditedFactor, NextStep, Search, Verdict
+from dbpt.evaluation.audit_fields import AuditedFactor, NextStep, Search, Verdict
 from dbpt.report.audit_sentences import LOOK_FIRST
-from dbpt.report.pictures import GroupExamples
+from dbpt.report.group_pictures import GroupExamples
 from dbpt.report.thumbnails import Picture
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")

@@ -15,7 +15,7 @@ from table_files import rows
 from dbpt.data import load_dataset
 from dbpt.data.writing import csv_text
 from dbpt.errors import InputError
-from dbpt.evaluation.predictions import user_predictions
+from dbpt.evaluation.audited_predictions import user_predictions
 
 NAMES = ("img/a.jpg", "img/b.jpg", "c.jpg", "=d.jpg")
 GOOD = "path,prediction\nimg/a.jpg,dog\nimg/b.jpg,dog\nc.jpg,cat\n=d.jpg,cat\n"

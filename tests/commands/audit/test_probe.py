@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from dbpt.errors import InputError
-from dbpt.evaluation.predictions import probe_predictions
+from dbpt.evaluation.audited_predictions import probe_predictions
 
 
 def made(n, width, signal, seed=0, classes=2):

@@ -19,18 +19,18 @@ from dbpt.commands.auto_attributes import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.writing import write_table
 from dbpt.evaluation import GroupMetrics, gap_interval
-from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
+from dbpt.evaluation.audit_fields import SCHEMA_VERSION, AuditFigures
+from dbpt.evaluation.audit_subject import Subject, figures_of_subject, opened_subject
 from dbpt.evaluation.audit_verdict import association, audited_factors, verdict_of_factors
-from dbpt.evaluation.of_study import metrics_of
-from dbpt.evaluation.subject import Subject, figures_of_subject, opened_subject
+from dbpt.evaluation.study_metrics import metrics_of
 from dbpt.groups import group_name
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.audit_sentences import with_sentences
 from dbpt.report.charts import Chart, write_figures
-from dbpt.report.findings import advice_of
-from dbpt.report.pictures import contact_sheets, group_examples
+from dbpt.report.discovery_sentences import advice_of
+from dbpt.report.group_pictures import contact_sheets, group_examples
 from dbpt.report.tables import confusion_counts, csv_of_lines
 from dbpt.report.text import setting_texts
 from dbpt.report.thumbnails import ImageFiles

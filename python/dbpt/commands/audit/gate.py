@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.tables import READERS
-from dbpt.data.texts import TextIndex, Texts
+from dbpt.data.text_array import TextIndex, Texts
 from dbpt.data.writing import Column, unmarked
 from dbpt.errors import InputError, in_digits, nearest
 from dbpt.evaluation import worst_group_difference_interval
-from dbpt.evaluation.audit import AuditFigures
-from dbpt.evaluation.brief import Brief, in_percent, in_points
+from dbpt.evaluation.audit_fields import AuditFigures
+from dbpt.evaluation.short_repr import Brief, in_percent, in_points
 from dbpt.groups import group_name, worst_group_accuracy
-from dbpt.report.summary import AVERAGES
+from dbpt.report.result_rows import AVERAGES
 from dbpt.report.text import points, signed_points
 from dbpt.storage.typed_json import Count, read_json, typed
 

@@ -9,8 +9,8 @@ from typing import Any
 from dbpt.data import Vocabulary, entries_of, factor_entries
 from dbpt.data.words import Factor
 from dbpt.errors import InputError
-from dbpt.evaluation.audit import AuditedFactor, FewerNames, NextStep, StepKind, Verdict
-from dbpt.evaluation.subject import Subject
+from dbpt.evaluation.audit_fields import AuditedFactor, FewerNames, NextStep, StepKind, Verdict
+from dbpt.evaluation.audit_subject import Subject
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES

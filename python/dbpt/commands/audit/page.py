@@ -9,15 +9,16 @@ import numpy as np
 from dbpt.commands.audit.next_step import UNRELATED
 from dbpt.evaluation import Group
 from dbpt.evaluation.accuracy import also_worst, worst_first
-from dbpt.evaluation.audit import AuditFigures
+from dbpt.evaluation.audit_fields import AuditFigures
 from dbpt.groups import group_name
-from dbpt.report import sections, text
+from dbpt.report import page_sections as sections
+from dbpt.report import text
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
 from dbpt.report.charts import MOST_BARS, Chart
-from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Strip
-from dbpt.report.sections import section
-from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.group_pictures import ContactSheet, GroupExamples, GuessSheets, Strip
+from dbpt.report.page_sections import section
+from dbpt.report.result_rows import SPLIT_NAMES
 from dbpt.report.text import in_words, sentence
 
 

@@ -12,10 +12,10 @@ from dbpt.data.loading import import_pandas
 from dbpt.data.writing import Column
 from dbpt.evaluation import Group
 from dbpt.evaluation.accuracy import worst_first
-from dbpt.evaluation.audit import AuditFigures, Verdict
+from dbpt.evaluation.audit_fields import AuditFigures, Verdict
 from dbpt.guesses.base import OWN_VALUES
 from dbpt.report import text
-from dbpt.report.summary import AVERAGES
+from dbpt.report.result_rows import AVERAGES
 from dbpt.report.tables import Shown, starred
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt import clip
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.writing import Column
-from dbpt.evaluation.audit import LOOKS_LIKE, Suspicious
-from dbpt.evaluation.subject import Subject
+from dbpt.evaluation.audit_fields import LOOKS_LIKE, Suspicious
+from dbpt.evaluation.audit_subject import Subject
 from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
-from dbpt.report.pictures import Strip
+from dbpt.report.group_pictures import Strip
 from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.pretrained import zero_shot_classifier
 

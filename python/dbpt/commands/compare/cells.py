@@ -165,7 +165,7 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
 
 def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
-    from dbpt.commands import methods  # imports torch
+    from dbpt.commands import trained_methods as methods  # imports torch
 
     study = stages.study(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"

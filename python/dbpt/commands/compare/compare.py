@@ -20,12 +20,12 @@ from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
 from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import metrics_of_study, shared_settings
 from dbpt.evaluation.repeats import Evaluated, with_rows
 from dbpt.evaluation.results import FailedTraining, Metrics
+from dbpt.evaluation.study_metrics import metrics_of_study, shared_settings
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.report.charts import write_figures
-from dbpt.report.findings import doubts_in_words
+from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.report.result_charts import result_charts
 from dbpt.report.results_page import (
     Answers,

@@ -20,16 +20,16 @@ from dbpt.data import SPLITS, DataLike
 from dbpt.data.dataset import Split
 from dbpt.errors import InputError
 from dbpt.evaluation.association import Distribution
-from dbpt.evaluation.families import GuessedFamily, Images
-from dbpt.evaluation.findings import tried_family
-from dbpt.evaluation.ranking import errors_of, group_tables, score_families
-from dbpt.evaluation.score import Score
-from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
-from dbpt.evaluation.tried_families import Confirmation, TriedFamily
+from dbpt.evaluation.audit_subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
+from dbpt.evaluation.discovery_fields import Confirmation, TriedFamily
+from dbpt.evaluation.family_findings import tried_family
+from dbpt.evaluation.family_guesses import GuessedFamily, Images
+from dbpt.evaluation.family_ranking import errors_of, group_tables, score_families
+from dbpt.evaluation.family_score import Score
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
-from dbpt.report.findings import families_in_words
-from dbpt.report.pictures import FEW, GroupExamples, group_examples
+from dbpt.report.discovery_sentences import families_in_words
+from dbpt.report.group_pictures import FEW, GroupExamples, group_examples
 from dbpt.report.tables import csv_of_lines
 from dbpt.report.text import count_of, setting_texts
 from dbpt.report.thumbnails import ImageFiles

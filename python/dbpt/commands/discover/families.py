@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from dbpt.data.captions import captions_of
 from dbpt.data.other_columns import LeftOut
 from dbpt.errors import InputError, nearest
-from dbpt.evaluation.families import GuessedFamily, Images, guess_families
-from dbpt.evaluation.findings import images_to_search
-from dbpt.evaluation.subject import Subject
+from dbpt.evaluation.audit_subject import Subject
+from dbpt.evaluation.family_findings import images_to_search
+from dbpt.evaluation.family_guesses import GuessedFamily, Images, guess_families
 from dbpt.guesses.catalogue import EmbeddedFamily, Family, embed_families
-from dbpt.guesses.cell_codes import are_numbers
-from dbpt.guesses.coded_families import CodedFamily, code_captions, code_columns
-from dbpt.study.coded import measured_columns
+from dbpt.guesses.column_values import are_numbers
+from dbpt.guesses.value_families import CodedFamily, code_captions, code_columns
+from dbpt.study.column_attributes import measured_columns
 from dbpt.study.stages import log_warnings
 
 logger = logging.getLogger(__name__)

@@ -9,16 +9,16 @@ from dbpt.cautions import short_of
 from dbpt.commands.discover.result import DiscoveryFigures
 from dbpt.evaluation import Group
 from dbpt.evaluation.association import Distribution
-from dbpt.evaluation.tried_families import TriedFamily
-from dbpt.features.measurements import NUMBERS
+from dbpt.evaluation.discovery_fields import TriedFamily
+from dbpt.features.image_properties import NUMBERS
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
-from dbpt.report import sections
+from dbpt.report import page_sections as sections
 from dbpt.report.charts import Chart
 from dbpt.report.density_chart import DENSITY_LEGEND, density_chart
-from dbpt.report.findings import evidence_of, finding_in_words, label_of, values_of
-from dbpt.report.pictures import GroupExamples
-from dbpt.report.sections import section
+from dbpt.report.discovery_sentences import evidence_of, finding_in_words, label_of, values_of
+from dbpt.report.group_pictures import GroupExamples
+from dbpt.report.page_sections import section
 from dbpt.report.text import shorten
 
 MOST_SHOWN = 3

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from dbpt.data.loading import import_pandas
 from dbpt.data.other_columns import LeftOut, Source
 from dbpt.evaluation import ExplainedErrors
-from dbpt.evaluation.audit import SubjectFigures
-from dbpt.evaluation.tried_families import Confirmation, Finding, TriedFamily
+from dbpt.evaluation.audit_fields import SubjectFigures
+from dbpt.evaluation.discovery_fields import Confirmation, Finding, TriedFamily
 from dbpt.report import text
-from dbpt.report.findings import label_of
+from dbpt.report.discovery_sentences import label_of
 from dbpt.report.tables import Shown
 from dbpt.storage.typed_json import Count
 

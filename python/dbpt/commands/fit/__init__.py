@@ -21,18 +21,18 @@ from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.stored_features import StoredFeatures
-from dbpt.data.texts import joined
+from dbpt.data.text_array import joined
 from dbpt.data.writing import csv_text, write_table
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import metrics_of_study
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved
+from dbpt.evaluation.study_metrics import metrics_of_study
 from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.report.charts import write_figures
-from dbpt.report.findings import doubts_in_words
+from dbpt.report.discovery_sentences import doubts_in_words
+from dbpt.report.group_pictures import GuessSheets
 from dbpt.report.model_card import model_card
-from dbpt.report.pictures import GuessSheets
 from dbpt.report.result_charts import result_charts
 from dbpt.report.results_page import (
     NextSteps,
@@ -59,7 +59,7 @@ from dbpt.training.ranks import ALONE, Ranks, are_several
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from dbpt.commands.methods import MethodResult
+    from dbpt.commands.trained_methods import MethodResult
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
     started = time.perf_counter()
     study = _prepare_on(ranks, resolved.config, notes)
     from dbpt.commands.fit.choice import choose, harder_test, with_mixed  # only now: they import torch
-    from dbpt.commands.methods import candidates_of, trained_result, training_free_result
+    from dbpt.commands.trained_methods import candidates_of, trained_result, training_free_result
 
     embedded = time.perf_counter()
     config = study.config

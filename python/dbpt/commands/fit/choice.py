@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
+from dbpt.commands.trained_methods import MethodResult, alpha_of, mixed_result, rows_for
 from dbpt.data.stored_features import Features
 from dbpt.evaluation.results import Choice, Row
 from dbpt.groups import SMALL_GROUP
@@ -23,7 +23,7 @@ from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import PROBABILITY_SELECTIONS
 from dbpt.study.study import Study
-from dbpt.training.judging import shrunken_means
+from dbpt.training.model_selection import shrunken_means
 
 STANDARD_ERRORS = 2.0
 SMALLEST_DEVIATION = 0.25

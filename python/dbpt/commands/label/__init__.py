@@ -28,7 +28,7 @@ from dbpt.commands.label.result import (
 from dbpt.commands.label.sample import Design, read_design
 from dbpt.data import SPLITS, Columns, factor_codes, joint_codes
 from dbpt.data.tables import SEPARATORS, read_columns
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.writing import Column, csv_of_columns, unmarked
 from dbpt.errors import InputError
 from dbpt.groups import worst_group

@@ -6,10 +6,10 @@ from typing import Any
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.label.estimates import Estimate
-from dbpt.evaluation.brief import in_percent
+from dbpt.evaluation.short_repr import in_percent
 from dbpt.groups import SMALL_GROUP, group_name
 from dbpt.report import text
-from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.result_rows import SPLIT_NAMES
 from dbpt.report.tables import Shown
 
 MANY_UNSURE = 0.05

@@ -15,12 +15,12 @@ from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import read_columns
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.writing import csv_text, unmarked
 from dbpt.errors import InputError, first_few, nearest
 from dbpt.features.images import UnreadableImage, pillow_warnings
 from dbpt.groups.ids import permutation
-from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.result_rows import SPLIT_NAMES
 from dbpt.report.text import render
 from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.output_folder import path_from
@@ -278,8 +278,7 @@ def draw_label_sample(
     labelled = RunLabels(Path(run), stored)
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
-    paths = labelled.paths.take(rows)
-    whole, rows_of_paths = load_rows(run, stored.config, stored.words, paths, data, root)
+    whole, rows_of_paths = load_rows(run, stored.config, stored.words, labelled.paths.take(rows), data, root)
     dataset = whole.take(rows_of_paths).without_truth()
     right = _right(classifier_of(stored, device), dataset, cache)
     pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]

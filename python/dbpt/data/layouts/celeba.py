@@ -15,7 +15,7 @@ from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.layouts import DatasetReader
 from dbpt.data.paths import NOT_PUBLISHED, find_root, first_of, relative_path
 from dbpt.data.tables import read_columns, read_text, separated_rows
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.words import COMMA_HINT, Factor, Vocabulary, Words
 from dbpt.errors import InputError, nearest
 

@@ -16,13 +16,19 @@ from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.data import DATASETS, READERS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
-from dbpt.evaluation.audit import AuditedData, PredictionsBy, Search
-from dbpt.evaluation.of_study import backbone_summary, own_values
-from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
+from dbpt.evaluation.audit_fields import AuditedData, PredictionsBy, Search
+from dbpt.evaluation.audited_predictions import (
+    PROBE_OPTION,
+    UserPredictions,
+    likeliest,
+    probe_predictions,
+    user_predictions,
+)
+from dbpt.evaluation.study_metrics import backbone_summary, own_values
 from dbpt.groups.ids import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
-from dbpt.guesses.coded_families import Coding
 from dbpt.guesses.linear_probe import import_scikit_learn
+from dbpt.guesses.value_families import Coding
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
 from dbpt.runs.run_folder import read_saved

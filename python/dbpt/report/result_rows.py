@@ -9,11 +9,11 @@ import numpy as np
 
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.accuracy import also_worst, merged_groups, worst_first
-from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.repeats import groups_of_factors
 from dbpt.evaluation.results import Metrics
-from dbpt.report.findings import doubts_in_words
+from dbpt.evaluation.short_repr import Brief
+from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.report.text import count, percent
 
 

@@ -18,16 +18,16 @@ from dbpt.commands.callbacks import UNWATCHED, Watch
 from dbpt.data.stored_features import stored
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import row_of, titled, trained_row, with_answers
 from dbpt.evaluation.repeats import Evaluated
 from dbpt.evaluation.results import OnlyPrompts, Repeat, Row
+from dbpt.evaluation.study_metrics import row_of, titled, trained_row, with_answers
 from dbpt.guesses.grouping import Use
 from dbpt.heads import HEADS, Head, HeadStart
-from dbpt.heads.outputs import class_prompts, group_prompts, group_texts
+from dbpt.heads.group_prompts import class_prompts, group_prompts, group_texts
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
-from dbpt.report.notes import selection_text
+from dbpt.report.table_notes import selection_text
 from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.combinations import why_groups_stay_alike, why_not_mixed
 from dbpt.settings.fields import AUTO
@@ -35,9 +35,9 @@ from dbpt.settings.sections import PRIOR_IMAGES, method_name
 from dbpt.study.study import Study
 from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.checkpoints import MAY_CHANGE
-from dbpt.training.judging import Validation, training_findings, validation_score
 from dbpt.training.live_images import LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
+from dbpt.training.model_selection import Validation, training_findings, validation_score
 from dbpt.training.ranks import ALONE, Ranks, own_errors
 
 logger = logging.getLogger(__name__)

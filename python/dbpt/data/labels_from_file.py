@@ -25,7 +25,7 @@ from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
 from dbpt.data.tables import READERS, rows_by_path
-from dbpt.data.texts import Texts
+from dbpt.data.text_array import Texts
 from dbpt.data.words import Vocabulary
 from dbpt.data.writing import unmarked
 from dbpt.errors import InputError, in_digits, plain_number

@@ -9,8 +9,8 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average
 from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.brief import Brief
 from dbpt.evaluation.results import BackboneSummary
+from dbpt.evaluation.short_repr import Brief
 from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share

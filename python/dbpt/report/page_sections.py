@@ -16,9 +16,9 @@ from dbpt.evaluation.results import Metrics
 from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.report.charts import Chart
-from dbpt.report.pictures import GroupExamples, GuessSheets
+from dbpt.report.group_pictures import GroupExamples, GuessSheets
 from dbpt.report.result_charts import charted_rows, most_groups
-from dbpt.report.summary import SPLIT_NAMES, Row, group_size
+from dbpt.report.result_rows import SPLIT_NAMES, Row, group_size
 from dbpt.report.tables import confusions
 from dbpt.report.text import guesser, render, sentence
 

@@ -11,8 +11,8 @@ from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import shared_by
 from dbpt.evaluation.results import Metrics, Row
 from dbpt.report import text
-from dbpt.report.notes import heading
-from dbpt.report.summary import AVERAGES, Summary
+from dbpt.report.result_rows import AVERAGES, Summary
+from dbpt.report.table_notes import heading
 
 Mark = Literal["best", "tied", ""]
 NO_MARK: Mark = ""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.evaluation.accuracy import Group
-from dbpt.evaluation.audit import AuditFigures, PredictionsBy, Search, SearchedImages, StepKind
-from dbpt.evaluation.tried_families import Confirmation, Finding, TriedFamily
-from dbpt.features.measurements import NUMBERS, TEXTS
+from dbpt.evaluation.audit_fields import AuditFigures, PredictionsBy, Search, SearchedImages, StepKind
+from dbpt.evaluation.discovery_fields import Confirmation, Finding, TriedFamily
+from dbpt.features.image_properties import NUMBERS, TEXTS
 from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text

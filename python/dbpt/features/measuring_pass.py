@@ -13,9 +13,9 @@ from dbpt.environment import progress_bar
 from dbpt.features.cache_files import shard_name
 from dbpt.features.cache_keys import FileRows, look_up_files
 from dbpt.features.embedding import REACHED, UNREACHED, outcome_of, shard_rows
+from dbpt.features.image_properties import NUMBERS, TEXTS
 from dbpt.features.images import decoding_threads, pillow_warnings, read_image
 from dbpt.features.measurement_cache import BETWEEN, MeasuredRows, MeasurementCache
-from dbpt.features.measurements import NUMBERS, TEXTS
 
 SECONDS_TO_WAIT = 1.0  # for a shard, before another is tried
 

@@ -10,10 +10,10 @@ from dbpt import clip
 from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.evaluation.accuracy import Group, counted_groups
-from dbpt.evaluation.families import Images
-from dbpt.evaluation.ranking import group_tables
-from dbpt.evaluation.score import Score
-from dbpt.evaluation.tried_families import Finding, Rule, RuleKind, TriedFamily
+from dbpt.evaluation.discovery_fields import Finding, Rule, RuleKind, TriedFamily
+from dbpt.evaluation.family_guesses import Images
+from dbpt.evaluation.family_ranking import group_tables
+from dbpt.evaluation.family_score import Score
 
 
 def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> TriedFamily:

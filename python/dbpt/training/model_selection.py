@@ -149,7 +149,7 @@ class EpochRecord:
     """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
     ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` and ``val_wgp`` are worst-group
-    accuracy and probability (`dbpt.training.judging.Validation`), None if no validation row has a group, and
+    accuracy and probability (`dbpt.training.model_selection.Validation`), None if no validation row has a group, and
     ``val_accuracy`` is the accuracy of each group of the model selection, up to the last with rows.
     """
 

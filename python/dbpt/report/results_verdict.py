@@ -10,8 +10,8 @@ from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.report.audit_sentences import distrust
-from dbpt.report.sections import Section, section
-from dbpt.report.summary import Row, Summary
+from dbpt.report.page_sections import Section, section
+from dbpt.report.result_rows import Row, Summary
 from dbpt.report.text import capitalize_first, coded_in_words, count_of, in_words
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}

@@ -15,7 +15,7 @@ from dbpt.data.columns import column_position
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import import_pyarrow, is_folder, list_entries
 from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures, read_blocks
-from dbpt.data.texts import TextIndex, Texts
+from dbpt.data.text_array import TextIndex, Texts
 from dbpt.errors import InputError
 from dbpt.storage import row_files
 from dbpt.storage.files import check_readable, open_regular, reason_of

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.other_columns import CodedSource, LeftOut, Source, Unusable
 from dbpt.errors import CONTROL
-from dbpt.guesses.cell_codes import LEAST_SHARE, Cells, Coded, Rule, are_numbers, code_numbers, code_text, measured
+from dbpt.guesses.column_values import LEAST_SHARE, Cells, Coded, Rule, are_numbers, code_numbers, code_text, measured
 
 LEAST_IMAGES = 20  # with and without a word
 MOST_WORDS = 500

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from dbpt.data.other_columns import Source
 from dbpt.environment import progress_bar
 from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
-from dbpt.evaluation.families import Guessed, GuessedFamily, Images
+from dbpt.evaluation.family_guesses import Guessed, GuessedFamily, Images
+from dbpt.evaluation.family_score import LARGEST_Q, Explained, Score
 from dbpt.evaluation.intervals import largest_difference
-from dbpt.evaluation.score import LARGEST_Q, Explained, Score
 from dbpt.guesses.doubts import kappa
 
 ALIKE = 0.7

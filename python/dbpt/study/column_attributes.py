@@ -9,10 +9,10 @@ from dbpt.data.columns import PREDICTION_ROLES, ROLES, parse_columns
 from dbpt.data.other_columns import Unreadable, Unusable
 from dbpt.errors import InputError, nearest
 from dbpt.features import measure_files
-from dbpt.features.measurements import NUMBERS, TEXTS
+from dbpt.features.image_properties import NUMBERS, TEXTS
 from dbpt.guesses import GuessedFactors
-from dbpt.guesses.cell_codes import Cells
-from dbpt.guesses.coded_families import Coding, learn_coding
+from dbpt.guesses.column_values import Cells
+from dbpt.guesses.value_families import Coding, learn_coding
 from dbpt.settings.config import FitConfig
 
 WHY: dict[Unreadable | Unusable, str] = {

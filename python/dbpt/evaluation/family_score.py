@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.families import GuessedFamily
+from dbpt.evaluation.discovery_fields import Rule, RuleKind
+from dbpt.evaluation.family_guesses import GuessedFamily
 from dbpt.evaluation.intervals import GroupDifference
-from dbpt.evaluation.tried_families import Rule, RuleKind
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 
 LARGEST_Q = 0.05
