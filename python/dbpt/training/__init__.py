@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbpt.training.process_group import joined_ranks as joined_ranks
 
 __getattr__, __dir__ = on_first_use(
-    "dbpt.training", judging="Diverged EpochRecord Rows Trained", loop="train", process_group="joined_ranks"
+    "dbpt.training", model_selection="Diverged EpochRecord Rows Trained", loop="train", process_group="joined_ranks"
 )
 
 __all__ = ["EpochRecord", "Rows", "Trained", "train"]
