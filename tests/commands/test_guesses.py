@@ -30,7 +30,7 @@ def images(page: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("train", "stopped", "run"),
-    [(fit, "methods.trained_result", "out"), (compare, "compare.cells.run_cell", "out-groupdro-true")],
+    [(fit, "trained_methods.trained_result", "out"), (compare, "compare.cells.run_cell", "out-groupdro-true")],
     ids=["fit", "compare"],
 )
 def test_the_pictures_are_there_before_training_and_their_page_is_named_once(
