@@ -11,6 +11,7 @@ from dbpt import InputError
 from dbpt.heads import Head, LinearHead
 from dbpt.objectives.base import EXCLUDED
 from dbpt.runs.exports import TorchClassifier
+from dbpt.runs.pretrained import FeatureClassifier
 
 DYNAMIC = ({0: torch.export.Dim("batch")},)
 
@@ -65,12 +66,10 @@ def test_a_tower_in_half_precision_becomes_float32_and_of_a_tuple_the_first_coun
         def forward(self, images):
             return super().forward(images), "tokens"
 
-    tensors, tower = tensors_of("linear", "class", 16), Tower(5, 16).bfloat16()
+    head, tower = FeatureClassifier(tensors_of("linear", "class", 16), LinearHead), Tower(5, 16).bfloat16()
     images = torch.randn(4, 5)
-    found = TorchClassifier(tensors, LinearHead, tower)(images)
-    expected = TorchClassifier(tensors, LinearHead)(
-        nn.functional.linear(images, *map(torch.Tensor.float, tower.parameters()))
-    )
+    found = TorchClassifier(head, tower)(images)
+    expected = TorchClassifier(head)(nn.functional.linear(images, *map(torch.Tensor.float, tower.parameters())))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected)
 

@@ -183,7 +183,7 @@ class Classifier(ModelHubMixin):
             return str(super().push_to_hub(repo_id, **kwargs))
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        write_pretrained(save_directory, self.backbone, self.head.tensors, self.words, self.config, self.probe)
+        write_pretrained(save_directory, self)
 
     def generate_model_card(
         self, *args: Any, license: str | None = None, base_model: str | None = None, **kwargs: Any
@@ -228,9 +228,9 @@ class Classifier(ModelHubMixin):
         """
         from dbpt.runs.exports import TorchClassifier, check_tensors_work
 
-        check_tensors_work(self.head.tensors, self.head.head, self.head.logits)
+        check_tensors_work(self.head)
         tower = None if features else self.backbone.model.get_submodule("visual")
-        return TorchClassifier(self.head.tensors, self.head.head, tower).to(self.backbone.device)
+        return TorchClassifier(self.head, tower).to(self.backbone.device)
 
     def zero_shot_weights(self) -> "ZeroShotWeights":
         """Return the matrix that open_clip's zero-shot code takes.
@@ -243,7 +243,7 @@ class Classifier(ModelHubMixin):
         """
         from dbpt.runs.exports import ZeroShotWeights
 
-        return ZeroShotWeights.of(self.head.tensors, self.head.head)
+        return ZeroShotWeights.of(self.head)
 
     def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write image tower and head as one ONNX file, which is checked in onnxruntime before it is there.

@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import Words
 from dbpt.errors import InputError, foreign_errors, optional_module
 from dbpt.heads.tensors import ByTensors
+from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.storage.files import check_output, write_atomically
 
 OPEN_CLIP_SCALE = 100
@@ -36,22 +36,16 @@ class TorchClassifier(torch.nn.Module):
     ``classifier.safetensors``, with ``_`` for the dots in their names, and the ``image_tower``.
 
     Args:
-        tensors: the tensors of a `FeatureClassifier`, by name.
-        head: the class that computes logits from them.
+        classifier: the classifier of features.
         image_tower: open_clip's image tower, of which it gets a copy; None for a module that takes features.
     """
 
-    def __init__(
-        self,
-        tensors: Mapping[str, NDArray[np.float32]],
-        head: type[ByTensors],
-        image_tower: torch.nn.Module | None = None,
-    ) -> None:
+    def __init__(self, classifier: FeatureClassifier, image_tower: torch.nn.Module | None = None) -> None:
         super().__init__()
-        self.head = head
-        self.buffer_names = {name: name.replace(".", "_") for name in sorted(tensors)}
+        self.head = classifier.head
+        self.buffer_names = {name: name.replace(".", "_") for name in sorted(classifier.tensors)}
         for name, buffer_name in self.buffer_names.items():
-            self.register_buffer(buffer_name, torch.from_numpy(tensors[name].copy()))
+            self.register_buffer(buffer_name, torch.from_numpy(classifier.tensors[name].copy()))
         self.image_tower = None if image_tower is None else copy.deepcopy(image_tower).float()
         self.eval().requires_grad_(False)
 
@@ -72,30 +66,25 @@ class TorchClassifier(torch.nn.Module):
         return logits if logits.ndim == 2 else logits.logsumexp(dim=2)
 
 
-def check_tensors_work(
-    tensors: Mapping[str, NDArray[np.float32]],
-    head: type[ByTensors],
-    logits: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-) -> None:
+def check_tensors_work(classifier: FeatureClassifier) -> None:
     """Refuse a head whose ``logits`` don't work with tensors, or give other values than with NumPy's arrays.
 
     Args:
-        tensors, head: those of `TorchClassifier`.
-        logits: `FeatureClassifier.logits`.
+        classifier: that of `TorchClassifier`.
 
     Raises:
         InputError: with the name of the head.
     """
-    module = TorchClassifier(tensors, head)
-    problem = f"to_torch: the logits of the head {head.name}"
+    module = TorchClassifier(classifier)
+    problem = f"to_torch: the logits of the head {classifier.head.name}"
     hint = "write them with operators and methods that arrays and tensors both have (docs/how_to/extending.md)"
-    draws = torch.randn(7, tensors["weights"].shape[-1], generator=torch.Generator().manual_seed(0))
+    draws = torch.randn(7, classifier.weights.shape[-1], generator=torch.Generator().manual_seed(0))
     features_ND = F.normalize(draws, dim=-1)
     with foreign_errors(f"{problem} don't work with torch's tensors", hint):
         # NumPy's functions fail on tensors without data ("meta"), but accept others, on which torch.export then fails.
         copy.deepcopy(module).to("meta")(features_ND.to("meta"))
         found_NC = module(features_ND).numpy()
-    expected_NC = logits(features_ND.numpy())
+    expected_NC = classifier.logits(features_ND.numpy())
     if not np.allclose(found_NC, expected_NC, rtol=0, atol=1e-4 * max(1, np.abs(expected_NC).max())):
         raise InputError(f"{problem} differ between torch tensors and NumPy arrays; {hint}")
 
@@ -118,15 +107,16 @@ class ZeroShotWeights:
     class_of: torch.Tensor
 
     @classmethod
-    def of(cls, tensors: Mapping[str, NDArray[np.float32]], head: type[ByTensors]) -> "ZeroShotWeights":
+    def of(cls, classifier: FeatureClassifier) -> "ZeroShotWeights":
         """Return the weights of a classifier.
 
         Args:
-            tensors, head: those of a `FeatureClassifier`.
+            classifier: the classifier of features.
 
         Raises:
             InputError: for a head with a formula of its own, which has no such weights.
         """
+        tensors, head = classifier.tensors, classifier.head
         if head.logits is not ByTensors.logits:
             raise InputError(f"zero_shot_weights: the head {head.name} is more than a matrix; use to_torch")
         weights = torch.from_numpy(tensors["weights"])

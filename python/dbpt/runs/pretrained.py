@@ -33,6 +33,8 @@ from dbpt.storage.typed_json import MOST_BYTES, check_version, read_json, typed
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
+    from dbpt.runs.classifier import Classifier
+
 
 @dataclass(frozen=True)
 class FeatureClassifier:
@@ -175,24 +177,9 @@ def is_pretrained(folder: Path) -> bool:
     return not (is_missing(folder / CONFIG) or is_missing(folder / TENSORS))
 
 
-def write_pretrained(
-    folder: Path,
-    backbone: "clip.Backbone",
-    tensors: Mapping[str, NDArray[np.float32]],
-    words: Words,
-    config: FitConfig,
-    probe: AttributeProbe | None,
-) -> None:
-    """Write ``config.json`` and ``model.safetensors`` of a classifier.
-
-    Args:
-        folder: an existing one.
-        backbone: the frozen CLIP, of which only the description is written.
-        tensors: the tensors of the head, by name.
-        words: the classes and attributes.
-        config: the settings of the run.
-        probe: the one that guesses attributes; None without one.
-    """
+def write_pretrained(folder: Path, classifier: "Classifier") -> None:
+    """Write ``config.json`` and ``model.safetensors`` of a classifier, of whose backbone only the description."""
+    backbone, config, probe = classifier.backbone, classifier.config, classifier.probe
     settings = {name: getattr(config, name) for name in SETTINGS}
     if config.lacks_words:
         settings["attributes"] = config.attributes
@@ -203,11 +190,11 @@ def write_pretrained(
         backbone=_without_folders(backbone.spec),
         logit_scale=backbone.logit_scale,
         logit_bias=backbone.logit_bias,
-        words=words,
+        words=classifier.words,
         settings=_without_folders({name: value for name, value in settings.items() if value is not None}),
     )
     arrays = {} if probe is None else dict(zip(PROBE, (probe.weights, probe.biases), strict=True))
-    write_tensors(folder / TENSORS, {**tensors, **arrays}, version=SCHEMA_VERSION)
+    write_tensors(folder / TENSORS, {**classifier.head.tensors, **arrays}, version=SCHEMA_VERSION)
     write_json(folder / CONFIG, asdict(content))
 
 
@@ -290,18 +277,14 @@ def head_of(stored: StoredClassifier) -> FeatureClassifier:
 
     Raises `InputError` if tensors are missing, or don't fit the words or the width of the features.
     """
-    path, config, words, embed_dim = (
-        stored.tensors_file,
-        stored.config,
-        stored.words,
-        stored.spec["config"]["embed_dim"],
-    )
+    path, config, words = stored.tensors_file, stored.config, stored.words
     try:
         classifier = FeatureClassifier(stored.tensors, HEADS[config.head])
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise InputError(f"{path}: not a readable classifier ({error}); make it again") from None
     shape = classifier.weights.shape
     attributes = shape[1:-1] if config.has_unnamed_groups or len(shape) == 2 else (len(words.attributes),)
+    embed_dim = stored.spec["config"]["embed_dim"]
     if shape != (len(words.classes), *attributes, embed_dim):
         sizes = f"{len(words.classes)} classes, {len(words.attributes)} attributes, embed_dim {embed_dim}"
         raise InputError(f"{path}: weights of shape {shape}, but the run has {sizes}")
