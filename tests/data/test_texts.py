@@ -55,10 +55,9 @@ class TestAsAList:
                 assert list(Texts.of(cells).repeated()) == repeated
 
     @given(CELLS, CELLS)
-    def test_rows_are_added_one_by_one_and_by_codes(self, first, second):
+    def test_rows_are_added_by_text_and_by_codes(self, first, second):
         builder = TextBuilder()
-        for text in first:
-            builder.append(text)
+        builder.extend(first)
         builder.add(second, np.arange(len(second))[::-1])
         builder.fill(len(first) + len(second) + 2)
         assert builder.texts() == [*first, *second[::-1], "", ""]

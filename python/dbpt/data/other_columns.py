@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -93,18 +94,18 @@ class OtherCells:
     def add(self, cells: Mapping[str, Iterable[object]], num_rows: int) -> None:
         """Add some rows. A column that they lack is empty there."""
         for name, values in cells.items():
+            texts = list(map(text_of, values))
+            if None in texts:
+                self.no_text.add(name)
             self.texts[name].fill(self.num_rows)
-            for text in map(text_of, values):
-                self.texts[name].append(text or "")
-                if text is None:
-                    self.no_text.add(name)
+            self.texts[name].extend(text or "" for text in texts)
         self.num_rows += num_rows
 
-    def add_row(self, row: Mapping[str, object]) -> None:
-        """Add a row that may have other keys than the rows before it."""
+    def add_rows(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Add some rows, each of which may have other keys."""
         if self.with_role is not None:
-            names = self.positions([name for name in row if name not in self.texts])
-            self.add({name: (value,) for name, value in row.items() if name in self.texts or name in names}, 1)
+            self.positions(list(dict.fromkeys(chain.from_iterable(rows))))
+            self.add({name: [row.get(name) for row in rows] for name in self.texts}, len(rows))
 
     def columns(self) -> OtherColumns:
         """Return the columns in which every cell can be text."""

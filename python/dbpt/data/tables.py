@@ -196,34 +196,43 @@ def read_columns(
     return tabular.Columns(path, np.asarray(lines), values, others=others.columns())
 
 
+def _json_rows(
+    path: Path, file: Iterable[str], required: Sequence[str], hint: str, lines: "array[int]"
+) -> Iterator[dict[str, Any]]:
+    """Yield the object in every line that is not blank, and append its number to ``lines``."""
+    for line, text in enumerate(file, start=1):
+        if not text.strip():
+            continue
+        where = f"{path} line {line}"
+        if line == 1 and text.startswith("["):
+            raise InputError(f"{where}: is a JSON array; write one object in each line instead")
+        row = json_object(text, where)
+        for name in required:
+            if name not in row:
+                keys = f"{tabular.shortened(row) or 'none'}{nearest(name, list(row))}"
+                raise InputError(f"{where}: no key {name!r}; keys found: {keys}{hint}")
+        lines.append(line)
+        yield row
+
+
 def _read_jsonl(
     path: Path, required: Sequence[str], optional: Sequence[str], hint: str, with_role: Collection[str] | None = None
 ) -> tabular.Columns:
     """Read the named keys of every line. An optional key is empty in the lines that lack it."""
-    lines, present = array("q"), set[str]()
+    others, lines, present = OtherCells(with_role), array("q"), set[str]()
     values = {name: TextBuilder() for name in (*required, *optional)}
-    others = OtherCells(with_role)
     with open_text(path, newline="\n") as file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            where = f"{path} line {line}"
-            if line == 1 and text.startswith("["):
-                raise InputError(f"{where}: is a JSON array; write one object in each line instead")
-            row = json_object(text, where)
-            for name in required:
-                if name not in row:
-                    keys = f"{tabular.shortened(row) or 'none'}{nearest(name, list(row))}"
-                    raise InputError(f"{where}: no key {name!r}; keys found: {keys}{hint}")
-            for name, column in values.items():
-                cell = tabular.cell_text(row.get(name))
-                if cell is None:
-                    kind = json_kind(row[name])
-                    raise InputError(f"{where}: {name} is {kind}, expected text, a number, true, false or null")
-                column.append(cell)
-            lines.append(line)
-            present |= row.keys() & values.keys()
-            others.add_row(row)
+        rows = _json_rows(path, file, required, hint, lines)
+        while block := list(islice(rows, ROWS_AT_ONCE)):
+            for name, builder in values.items():
+                cells = [tabular.cell_text(row.get(name)) for row in block]
+                if None in cells:
+                    at = cells.index(None)
+                    problem = f"{name} is {json_kind(block[at][name])}, expected text, a number, true, false or null"
+                    raise InputError(f"{path} line {lines[at - len(block)]}: {problem}")
+                builder.add([cell for cell in cells if cell is not None])
+            present.update(*block)
+            others.add_rows(block)
     named = {name: column.texts() for name, column in values.items() if name in present}
     return tabular.Columns(path, np.asarray(lines), named, others=others.columns())
 

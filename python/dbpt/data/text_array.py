@@ -35,8 +35,7 @@ class Texts(Sequence[str]):
         if isinstance(texts, Texts):
             return texts
         builder = TextBuilder()
-        for text in texts:
-            builder.append(text)
+        builder.extend(texts)
         return builder.texts()
 
     @staticmethod
@@ -105,11 +104,8 @@ class Texts(Sequence[str]):
 
     def _decoded(self, codes: NDArray[Any]) -> list[str]:
         bounds = zip(self._offsets[codes].tolist(), self._offsets[1:][codes].tolist(), strict=True)
-        parts = [self._data[start:stop] for start, stop in bounds]
-        try:
-            return list(map(bytes.decode, parts))
-        except UnicodeDecodeError:  # names of files in another encoding
-            return [part.decode("utf-8", "surrogatepass") for part in parts]
+        # Surrogates are in the names of files in another encoding.
+        return [self._data[start:stop].decode("utf-8", "surrogatepass") for start, stop in bounds]
 
 
 def joined(texts: Sequence[str], separator: str) -> bytearray:
@@ -132,48 +128,33 @@ class RowNames(Texts):
         return [f"row {code + 1}" for code in codes.tolist()]
 
 
-class _Codes(dict[str, int]):
-    """The code of each text; a new text gets the next one."""
-
-    def __missing__(self, text: str) -> int:
-        self[text] = code = len(self)
-        return code
-
-
 class TextBuilder:
     """Collects the texts of rows, some rows at a time."""
 
     def __init__(self) -> None:
         self._data, self._ends, self._codes = io.BytesIO(), [np.zeros(1, np.int64)], list[NDArray[Any]]()
-        self._code_of: _Codes | None = _Codes()
-        self._waiting = list[str]()
+        self._code_of: dict[str, int] | None = {}
         self._num_rows = self._num_stored = 0
 
     def fill(self, number: int) -> None:
         """Add rows without text, so that there are ``number`` rows."""
-        if missing := number - self._num_rows - len(self._waiting):
+        if missing := number - self._num_rows:
             self.add([""], np.zeros(missing, np.int64))
 
-    def append(self, text: str) -> None:
-        """Add a row."""
-        self._waiting.append(text)
-        if len(self._waiting) == BLOCK_ROWS:
-            self._add_waiting()
-
-    def _add_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        self.add(waiting)
+    def extend(self, texts: Iterable[str]) -> None:
+        """Add a row for each of any number of ``texts``."""
+        rest = iter(texts)
+        while block := list(islice(rest, BLOCK_ROWS)):
+            self.add(block)
 
     def add(self, texts: Sequence[str], codes: NDArray[np.integer[Any]] | None = None) -> None:
-        """Add a row for each of the ``texts``, or one for each of ``codes`` (n,), which index them."""
-        if self._waiting:
-            self._add_waiting()
+        """Add a row for each of a block of ``texts``, or one for each of ``codes`` (n,), which index them."""
         if self._code_of is None:
             stored = np.arange(self._num_stored, self._num_stored + len(texts), dtype=np.int32)
             self._store(texts)
         else:
             code_of, before = self._code_of, len(self._code_of)
-            stored = np.fromiter(map(code_of.__getitem__, texts), np.int32, len(texts))
+            stored = np.array([code_of.setdefault(text, len(code_of)) for text in texts], np.int32)
             if len(code_of) > before:
                 self._store(list(islice(code_of, before, None)))
             if len(code_of) > MOST_CODED:
@@ -183,16 +164,13 @@ class TextBuilder:
         self._num_rows += len(self._codes[-1])
 
     def _store(self, texts: Sequence[str]) -> None:
-        joined = "".join(texts)
-        data = joined.encode("utf-8", "surrogatepass")
-        lengths = map(len, texts if len(data) == len(joined) else (t.encode("utf-8", "surrogatepass") for t in texts))
-        self._ends.append(np.fromiter(lengths, np.int64, len(texts)).cumsum() + self._data.tell())
-        self._data.write(data)
+        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._ends.append(np.array([len(part) for part in parts], np.int64).cumsum() + self._data.tell())
+        self._data.write(b"".join(parts))
         self._num_stored += len(texts)
 
     def texts(self) -> Texts:
         """Return the texts of all rows."""
-        self._add_waiting()
         codes = np.concatenate([*self._codes, np.zeros(0, np.int16)])
         return Texts(self._data.getvalue(), np.concatenate(self._ends), codes)
 

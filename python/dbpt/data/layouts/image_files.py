@@ -121,7 +121,7 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
     without: list[str] = []
     others = OtherCells(request.with_role)
     for shard in shards:
-        prefix = shard.relative_to(root).as_posix()
+        prefix, rows = shard.relative_to(root).as_posix(), list[dict[str, Any]]()
         for key, sample in _samples(shard).items():
             images = [sample[ending][0] for ending in ENDINGS if ending in sample]
             if len(images) > 1:
@@ -133,7 +133,8 @@ def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
             row = _row(sample, f"{shard}/{key}.json")
             for name, value in _cells(sample, row, request, shard, f"{shard}/{key}").items():
                 values[name].append(value)
-            others.add_row(row)
+            rows.append(row)
+        others.add_rows(rows)
     if not paths:
         raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
     notes = [f"{len(without)} samples have no image and are left out: {shortened(without, 3)}"] if without else []
