@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dbpt.cautions import Caution, caution
+from dbpt.cautions import Caution
 from dbpt.data.dataset import Dataset
 from dbpt.data.tables import PATH, READERS, rows_by_path
 from dbpt.data.text_array import Texts
@@ -41,13 +41,9 @@ def captions_of(source: str | Path, dataset: Dataset) -> tuple[Texts, tuple[Caut
     name = next((name for name in CAPTIONS if name in table.values), None)
     if name is None:
         raise InputError(f"{path}: none of the columns {', '.join(CAPTIONS)} is there{hint}")
-    row_N, ignored = rows_by_path(table, dataset)
+    row_N, warnings = rows_by_path(table, dataset)
     captions = table.texts(name).filled(row_N)
     if not any(map(str.strip, captions)):
         first = f"write paths as in the data, where the first is {dataset.paths[0]!r}"
         raise InputError(f"{path}: column {name!r} has no caption for any of {len(dataset)} images; {first}")
-    if not ignored:
-        return captions, ()
-    first = f"{table.values[PATH][ignored[0]]!r} in {table.unit} {table.lines[ignored[0]]}"
-    values = {"path": str(path), "n": len(ignored), "of": len(table.lines), "first": first}
-    return captions, (caution("ignored rows", **values),)
+    return captions, warnings

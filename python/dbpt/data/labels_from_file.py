@@ -116,24 +116,20 @@ def _from_table(
     if name not in table.values or not there:
         reader(path, (name, *(there or wanted.columns[:1])), (), hint=wanted.hint)  # which refuses it
     table = replace(table, values={**table.values, PATH: table.values[name]})
-    row_N, ignored = rows_by_path(table, dataset)
+    row_N, warnings = rows_by_path(table, dataset)
     is_failed = np.zeros(len(rows), np.bool_)
     if not wanted.unknown and ERROR in table.values:  # as `dbpt predict` writes it
         texts = (table.texts(column) for column in (ERROR, there[0]))
         error_n, value_n = (np.array([*map(bool, column.map(str.strip))]) for column in texts)
         is_failed = (row_N[rows] >= 0) & (error_n & ~value_n)[row_N[rows]]
     read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], row_N)
-    warnings = []
-    for row in ignored[:1]:
-        first = f"{table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
-        warnings = [caution("ignored rows", path=str(path), n=len(ignored), of=len(table.lines), first=first)]
     left_out = row_N[rows[is_failed]]
     for row in left_out[:3].tolist():
         values = {"where": table.where(row), "path": table.values[PATH][row], "noun": wanted.noun}
-        warnings.append(caution("no value", **values, reason=f"{table.values[ERROR][row]:.100}"))
+        warnings += (caution("no value", **values, reason=f"{table.values[ERROR][row]:.100}"),)
     if len(left_out) > 3:
-        warnings.append(caution("more without a value", noun=wanted.noun, n=len(left_out) - 3))
-    return replace(read.among(~is_failed) if is_failed.any() else read, warnings=tuple(warnings))
+        warnings += (caution("more without a value", noun=wanted.noun, n=len(left_out) - 3),)
+    return replace(read.among(~is_failed) if is_failed.any() else read, warnings=warnings)
 
 
 def _from_rows(

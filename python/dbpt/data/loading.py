@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.arguments import is_missing
 from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
 from dbpt.data.coding import taken_in_order
@@ -344,10 +345,7 @@ def frame_columns(
 
 def _known(column: Any) -> list[Any]:
     """Return the values of a column of a data frame, None where one is missing."""
-    values: list[Any] = column.to_list()
-    if not hasattr(column, "notna"):  # of polars, whose missing values are None
-        return values
-    return [value if is_known else None for value, is_known in zip(values, column.notna().tolist(), strict=True)]
+    return [None if is_missing(value) else value for value in column.to_list()]
 
 
 def _cells(column: Any, name: str, path: Path) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.data import columns as tabular
 from dbpt.data.coding import coded_dataset
 from dbpt.data.dataset import Dataset
@@ -324,28 +325,34 @@ READERS: dict[str, Callable[..., tabular.Columns]] = {
 PATH = "path"
 
 
-def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[NDArray[np.int64], list[int]]:
-    """Return the row of the table for each image, (N,), -1 for an image that it lacks; and the rows of other images."""
+def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[NDArray[np.int64], tuple[Caution, ...]]:
+    """Return the row of the table for each image, (N,), -1 for an image that it lacks; and a warning of other rows."""
     index, cells, folder = TextIndex(dataset.paths), table.texts(PATH), str(absolute("."))
     roots = [os.path.join(root, "") for root in (str(absolute(dataset.root)), os.path.realpath(dataset.root))]  # noqa: PTH118
-    image_n, ignored = index.find(cells), list[int]()
+    image_n = index.find(cells)
     for has_mark, root in product((False, True), ("", *roots)):
         others = np.flatnonzero(image_n < 0)
         texts = cells.take(others).map(unmarked if has_mark else str)
         image_n[others] = index.find(Texts.of(_spelled(text, root, folder) for text in texts))
     others = np.flatnonzero(image_n < 0)
-    for row, cell in zip(others.tolist(), cells.take(others), strict=True):
+    ignored = [
+        row
+        for row, cell in zip(others.tolist(), cells.take(others), strict=True)
         # Spreadsheets write rows of empty cells at the end.
-        if cell.strip() or any(column[row].strip() for column in table.values.values()):
-            if not cell:
-                raise InputError(f"{table.where(row)}: path is empty; name the image")
-            ignored.append(row)
+        if cell.strip() or any(column[row].strip() for column in table.values.values())
+    ]
+    for row in [row for row in ignored if not cells[row]][:1]:
+        raise InputError(f"{table.where(row)}: path is empty; name the image")
     rows, row_N = np.flatnonzero(image_n >= 0), np.full(len(dataset), -1)
     row_N[image_n[rows[::-1]]] = rows[::-1]  # of several rows, the first
     for row in rows[row_N[image_n[rows]] != rows][:1].tolist():
         other = f"{table.unit} {table.lines[row_N[image_n[row]]]}"
         raise InputError(f"{table.where(row)}: image {cells[row]!r} is in {other} already; keep one")
-    return row_N, ignored
+    if not ignored:
+        return row_N, ()
+    first = f"{cells[ignored[0]]!r} in {table.unit} {table.lines[ignored[0]]}"
+    of_rows = {"path": str(table.path), "n": len(ignored), "of": len(table.lines), "first": first}
+    return row_N, (caution("ignored rows", **of_rows),)
 
 
 def _spelled(text: str, root: str, folder: str) -> str:
