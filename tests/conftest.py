@@ -151,10 +151,10 @@ def reds(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def birds(tmp_path_factory) -> dict:
-    """The settings for the drawn birds of `drawn_birds`. Tables may be added; nothing that is there may change."""
+    """The settings for 500 drawn birds of `drawn_birds`. Tables may be added; nothing that is there may change."""
     from drawn_birds import draw_birds
 
-    return draw_birds(tmp_path_factory.mktemp("birds"))
+    return draw_birds(tmp_path_factory.mktemp("birds"), (240, 160, 100)) | {"attributes": "auto"}
 
 
 @pytest.fixture(scope="session")

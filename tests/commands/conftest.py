@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn_birds import SHORT
 from runs import without
@@ -27,6 +28,15 @@ def short_catalogue():
 def bare(tiny) -> Path:
     """The table of the tiny task without its column of attributes."""
     return tiny.write("bare", without(tiny.rows(), "attribute"))
+
+
+@pytest.fixture(scope="session")
+def annotated(tiny, bare) -> list[Path]:
+    """The table of the tiny task, one with its true attributes shuffled, and one without any."""
+    rows = tiny.rows()
+    shuffled = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
+    changed = [row | {"attribute": attribute} for row, attribute in zip(rows, shuffled, strict=True)]
+    return [tiny.table, tiny.write("shuffled", changed), bare]
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
 """Pseudo attributes that the trained CLIP has not guessed: from a file, or by another model (``--label-model``)."""
 
-import csv
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from runs import contents, fit, metrics_of, pseudo_attributes, said, without
 from tiny import ATTRIBUTES
@@ -18,10 +18,7 @@ ORACLE = {"group_source": "true", "model_selection": "true-wga"}
 
 
 def write_attributes(path: Path, rows: list[dict[str, str]]) -> Path:
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, ["path", "attribute"], extrasaction="ignore")
-        table.writeheader()
-        table.writerows(rows)
+    pd.DataFrame(rows, columns=["path", "attribute"]).to_csv(path, index=False)
     return path
 
 

@@ -51,8 +51,7 @@ def test_true_factors_define_the_reported_groups_and_clusters_those_of_training_
 def test_two_ranks_find_the_clusters_of_one(tiny, bare, run, tmp_path):
     options = options_of({**tiny.settings, **WORD, "head": "linear", "epochs": 2, "warmup_epochs": 0})
     options.append("--no-baselines")
-    launched = launch(tmp_path, 2, on_ranks, ["fit", str(bare), *options, "--out", str(tmp_path / "run")])
-    assert launched.codes() == [0, 0], launched.printed("err")
+    launch(tmp_path, 2, on_ranks, ["fit", str(bare), *options, "--out", str(tmp_path / "run")]).finished()
     for name in ("clusters", "pseudo_attributes"):
         assert (tmp_path / "run" / f"{name}.safetensors").read_bytes() == (run / f"{name}.safetensors").read_bytes()
     weights = [load_file(folder / "classifier.safetensors")["weights"] for folder in (tmp_path / "run", run)]
@@ -65,12 +64,6 @@ def test_a_class_with_fewer_images_than_clusters_is_refused(tiny, few, refusal, 
     line = refusal(verb, few, *options_of(tiny.backbone | {"attributes": "clusters:3"}), "--out", out)
     assert line.startswith("--attributes clusters: class 'box' has 2 different images")
     assert not out.exists()
-
-
-def test_as_many_images_as_clusters_are_enough(tiny, few):
-    found = dbpt.audit(few, attributes="clusters:2", **tiny.backbone)
-    assert sum(group.n for group in found.groups) == 32
-    assert found.verdict.kind == "untrusted"
 
 
 def test_the_clusters_of_a_run_serve_for_data_without_a_class(tiny, bare, run):

@@ -139,41 +139,29 @@ def mid_training(out: Path) -> bool:
     return any((out / "checkpoints").glob("*.safetensors"))
 
 
-@pytest.mark.full
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_killed_among_two_jobs_it_leaves_no_process_and_ends_the_same(start, tiny, tmp_path, long_comparison):
+@pytest.mark.parametrize("ctrl_c", [True, pytest.param(False, marks=pytest.mark.full)])
+def test_stopped_among_two_jobs_it_leaves_no_process_and_ends_the_same(start, tmp_path, long_comparison, ctrl_c):
     out = tmp_path / "c"
-    process = start(3, "--jobs", "2")
-    wait_until(lambda: mid_training(out) and cells_in(out) >= 3)
-    process.kill()  # the parent alone
-    process.wait()
+    process, way_on = start(2, "--jobs", "2"), f"dbpt compare --resume --out {out}"
+    wait_until(lambda: mid_training(out) and cells_in(out) >= 2)
+    if ctrl_c:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
+        _, said = process.communicate(timeout=600)
+        assert process.returncode == 130, said
+        assert said.splitlines()[-1] == f"Interrupted; nothing is half-written; continue with: {way_on}"
+        assert "Traceback" not in said and "leaked" not in said
+    else:
+        process.kill()  # the parent alone
+        process.wait()
     wait_until(lambda: processes_of(process.pid) == [])  # its children have noticed
     assert not (out / "compare.json").exists()
     assert json.loads((out / "plan.json").read_text())["status"] == "training"
     there = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.safetensors")}
-    assert len(there) >= 3
-    compare(tiny, out, epochs=EPOCHS, resume=True)
+    main(way_on.split()[1:])
     assert contents(out) == long_comparison
     assert {path: path.stat().st_mtime_ns for path in there} == there  # what was finished was left alone
     assert not mid_training(out) and leftovers(out) == []
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, long_comparison):
-    out = tmp_path / "c"
-    process = start(1, "--jobs", "2")
-    wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
-    _, said = process.communicate(timeout=600)
-    assert process.returncode == 130, said
-    way_on = f"dbpt compare --resume --out {out}"
-    assert said.splitlines()[-1] == f"Interrupted; nothing is half-written; continue with: {way_on}"
-    assert "Traceback" not in said
-    assert "leaked" not in said
-    wait_until(lambda: processes_of(process.pid) == [])
-    assert leftovers(out) == []
-    main(way_on.split()[1:])
-    assert contents(out) == long_comparison
 
 
 def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_path, long_comparison, monkeypatch):

@@ -9,6 +9,7 @@ from html import unescape
 import numpy as np
 import pytest
 from browser import assert_readable
+from drawn_birds import draw_birds
 from made_up_results import LONG
 from tiny import rows_of
 
@@ -16,7 +17,6 @@ import dbpt
 from dbpt import InputError
 from dbpt.commands.discover.page import render_discovery
 from dbpt.commands.discover.result import DiscoveryFigures
-from dbpt.data.demo import mini_clip_paths
 from dbpt.evaluation.discovery_fields import Rule
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.report.discovery_sentences import families_in_words
@@ -40,13 +40,8 @@ FILES = ["config.toml", "discover.html", "discover.json", "families.csv", "statu
 def demo(tmp_path_factory) -> dict:
     """The settings for a drawn data set whose zero-shot errors go with the ground, and a catalogue that has it."""
     folder = tmp_path_factory.mktemp("birds")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.data.demo.SPLIT_SIZES", (60, 20, 300))
-        dbpt.write_demo("demo-waterbirds", folder / "data")
     (folder / "mine.toml").write_text(CATALOGUE)
-    model, pretrained = map(str, mini_clip_paths())
-    files = {"root": str(folder / "data"), "catalogue": str(folder / "mine.toml"), "cache": str(folder / "cache")}
-    return {**files, "model": model, "pretrained": pretrained, "search": "words"}
+    return draw_birds(folder, (60, 20, 300)) | {"catalogue": str(folder / "mine.toml"), "search": "words"}
 
 
 @pytest.fixture
@@ -226,27 +221,21 @@ def test_no_command_checks_images_whose_predictions_may_be_missing_or_that_are_a
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_finding_holds_elsewhere_only_if_the_same_group_is_worse(demo, tmp_path, same):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.data.demo.SPLIT_SIZES", (20, 150, 150))
-        dbpt.write_demo("demo-waterbirds", tmp_path / "data")
-    data, random = dbpt.load_dataset("waterbirds", root=tmp_path / "data"), np.random.default_rng(0)
+    root = draw_birds(tmp_path, (20, 150, 150))["root"]
+    data, random = dbpt.load_dataset("waterbirds", root=root), np.random.default_rng(0)
     worse = data.attributes == np.where((data.splits == 1) & (not same), 0, 1)
     wrong = random.uniform(size=len(data)) < np.where(worse, 0.6, 0.05)
     cells = zip(data.paths, np.where(wrong, 1 - data.labels, data.labels).tolist(), strict=True)
     table = tmp_path / "mine.csv"
     table.write_text("path,prediction\n" + "".join(f"{path},{label}\n" for path, label in cells))
-    found = dbpt.discover("waterbirds", **demo | {"root": str(tmp_path / "data")}, predictions=table, split="test")
+    found = dbpt.discover("waterbirds", **demo | {"root": root}, predictions=table, split="test")
     (ground,) = found.figures.distinct
     assert ground.name == "ground" and ground.confirmation.split == "val" and ground.confirmation.p_value < 0.01
     assert ground.confirmation.holds == same and ("This holds" in found.verdict) == same
 
 
-def test_true_attributes_change_nothing(tiny, few):
-    rows, found = tiny.rows(), [dbpt.discover(tiny.table, split="all", **few).figures.families]
-    shuffled = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
-    for name, others in (("shuffled", shuffled), ("none", [""] * 106)):
-        table = tiny.write(f"discover-{name}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
-        found.append(dbpt.discover(table, split="all", **few).figures.families)
+def test_true_attributes_change_nothing(annotated, few):
+    found = [dbpt.discover(table, split="all", **few).figures.families for table in annotated]
     assert found[0] == found[1] == found[2] and len(found[0]) > 10
 
 
@@ -345,13 +334,3 @@ def test_bad_input_gets_one_line(tiny, changed, match):
     with pytest.raises(InputError, match=match) as caught:
         dbpt.discover(tiny.table, **tiny.backbone | changed)
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_in_use_is_refused_and_overwritten_when_asked(tiny, few, tmp_path):
-    settings = {**few, "out": tmp_path / "out"}
-    dbpt.discover(tiny.table, **settings)
-    with pytest.raises(InputError, match="--overwrite"):
-        dbpt.discover(tiny.table, **settings)
-    (tmp_path / "out/families.csv").write_text("")
-    dbpt.discover(tiny.table, overwrite=True, **settings)
-    assert rows_of(tmp_path / "out/families.csv")

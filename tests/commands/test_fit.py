@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -15,9 +14,8 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.trained_methods import MethodResult, trained_result, training_free_result
+from dbpt.commands.trained_methods import trained_result
 from dbpt.heads import PromptHead
-from dbpt.report.results_page import answers_of
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare
 
@@ -273,26 +271,6 @@ def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_p
         other = replace(experiment, config=replace(experiment.config, **change))
         with pytest.raises(InputError, match="made (with other settings or data|at learning rate 0.005, found --lr)"):
             trained_result(other, "dbpt", checkpoint_path=path)
-
-
-def test_the_page_shows_the_mistakes_of_each_group_the_surest_first(tiny, tmp_path):
-    study = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
-    result = training_free_result(study, "zero-shot")
-    tensors = result.classifier.tensors | {"weights": result.classifier.weights[::-1].copy()}
-    swapped = replace(result.classifier, tensors=tensors)  # nearly everything wrong
-    for classifier in (result.classifier, swapped):
-        judged = MethodResult.of(study, classifier, replace(result.row, repeats=[]))
-        probabilities = classifier.probabilities(study.features)
-        answers = answers_of(study, {0: judged.predictions}, probabilities, tmp_path)
-        for group, expected in zip(answers.examples, judged.row.test.groups, strict=True):
-            mistakes, right = group.examples[: group.wrong_shown], group.examples[group.wrong_shown :]
-            assert len(mistakes) == group.wrong == expected.n - expected.correct
-            assert all(each.predictions != (group.class_name,) and each.probability < 0.5 for each in mistakes)
-            assert [each.probability for each in mistakes] == sorted(each.probability for each in mistakes)
-            assert all(each.predictions == (group.class_name,) and each.probability > 0.5 for each in right)
-            assert all(each.image.startswith(b"\xff\xd8") for each in group.examples)
-            assert all((tmp_path / unquote(each.source)).is_file() for each in group.examples)
-    assert sum(group.wrong for group in answers.examples) > len(study.rows("test")) / 2
 
 
 def test_a_demo_that_another_run_drew_meanwhile_is_used(tmp_path, monkeypatch):

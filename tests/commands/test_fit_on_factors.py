@@ -1,11 +1,9 @@
 """Several attributes as factors, from the command line to a run's files, and those who read a run again."""
 
-from unittest.mock import Mock
-
 import numpy as np
 import pytest
 from html_page import Page
-from runs import contents, fit, groups_of, metrics_of
+from runs import contents, fit, groups_of, interrupted, metrics_of
 from tiny import ATTRIBUTES, options_of, rows_of
 
 import dbpt
@@ -237,7 +235,5 @@ def test_small_combinations_are_raked_over_the_factors_also_when_resumed_or_samp
     assert (dbpt_run / "prompt.safetensors").read_bytes() == (run / "prompt.safetensors").read_bytes()
     sampled = raked | {"objective": "dbpt", "apply": "sampling"}
     whole = fit(tiny, tmp_path / "whole", table, **sampled)
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("dbpt.commands.fit.write_results", Mock(side_effect=KeyboardInterrupt))
-        fit(tiny, tmp_path / "again", table, **sampled)
-    assert contents(dbpt.fit(out=tmp_path / "again", resume=True).folder) == contents(whole)
+    again = dbpt.fit(out=interrupted(tiny, tmp_path / "again", table, **sampled), resume=True)
+    assert contents(again.folder) == contents(whole)

@@ -66,8 +66,7 @@ def test_two_ranks_make_the_run_of_one_and_the_first_alone_reads_writes_and_prin
     elsewhere = [str(tmp_path / "no.csv"), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "elsewhere")]
     elsewhere = ["fit", elsewhere[0], *tiny.arguments, *elsewhere[1:]]
     run = tmp_path / "run"
-    launched = launch(tmp_path, 2, each_its_own, [[*fit_arguments, "--out", str(run)], elsewhere])
-    assert launched.codes() == [0, 0], launched.printed("err")
+    launched = launch(tmp_path, 2, each_its_own, [[*fit_arguments, "--out", str(run)], elsewhere]).finished()
     same_to_rounding(run, tiny_run)
     assert {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} == FILES
     assert not (tmp_path / "elsewhere").exists()
@@ -82,21 +81,14 @@ def in_blocks(rank, arguments):
     command(rank, arguments)
 
 
-def test_two_ranks_read_features_in_blocks_from_the_same_files(tiny, tmp_path):
-    arguments = ["fit", str(tiny.table), *tiny.arguments, *LINEAR, "--batch-size", "0"]
+@pytest.mark.parametrize(
+    "choice", ["--batch-size 0", "--objective groupdro --features live --batch-size 29 --epochs 2"]
+)
+def test_two_ranks_read_features_in_blocks_from_the_same_files_or_draw_live_images(fit_arguments, tmp_path, choice):
+    """Of a batch of 29 rows, one rank has 14 and the other 15: two blocks and three."""
     for name, count, target in (("one", 1, command), ("two", 2, in_blocks)):
-        launched = launch(tmp_path / name, count, target, [*arguments, "--out", str(tmp_path / name / "run")])
-        assert launched.codes() == [0] * count, launched.printed("err")
-    same_to_rounding(tmp_path / "two" / "run", tmp_path / "one" / "run")
-
-
-def test_ranks_with_other_numbers_of_blocks_draw_live_images(tiny, tmp_path):
-    """Of a batch of 29 rows, one has 14 and the other 15: two blocks and three."""
-    arguments = ["fit", str(tiny.table), *tiny.arguments, *LINEAR, "--objective", "groupdro", "--features", "live"]
-    arguments += ["--batch-size", "29", "--epochs", "2"]
-    for name, count, target in (("one", 1, command), ("two", 2, in_blocks)):
-        launched = launch(tmp_path / name, count, target, [*arguments, "--out", str(tmp_path / name / "run")])
-        assert launched.codes() == [0] * count, launched.printed("err")
+        arguments = [*fit_arguments, *LINEAR, *choice.split(), "--out", str(tmp_path / name / "run")]
+        launch(tmp_path / name, count, target, arguments).finished()
     same_to_rounding(tmp_path / "two" / "run", tmp_path / "one" / "run")
 
 
@@ -135,16 +127,14 @@ def fit_small_demo(rank, arguments, of_rank=None):
 
 def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
     choice = [*LINEAR, "--epochs", "1", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
-    launched = launch(tmp_path, 2, fit_small_demo, ["fit", "demo", *choice])
-    assert launched.codes() == [0, 0], launched.printed("err")
+    launched = launch(tmp_path, 2, fit_small_demo, ["fit", "demo", *choice]).finished()
     assert launched.printed("err")[0].count("drawing demo-waterbirds") == 1
 
 
 def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
     """50 rows in batches of 49: the first rank has nothing of the last one."""
     choice = ["--no-baselines", "--features", "live", "--batch-size", "49", "--epochs", "3"]
-    launched = launch(tmp_path, 2, command, [*fit_arguments, *choice, "--out", str(tmp_path / "run")])
-    assert launched.codes() == [0, 0], launched.printed("err")
+    launch(tmp_path, 2, command, [*fit_arguments, *choice, "--out", str(tmp_path / "run")]).finished()
     settings = {"baselines": False, "features": "live", "batch_size": 49, "epochs": 3}
     same_to_rounding(tmp_path / "run", fit(tiny, tmp_path / "one", **settings))
 
@@ -158,9 +148,7 @@ def stay(rank, arguments):
 
 def test_killed_and_resumed_two_ranks_end_with_the_same_bytes(tiny, fit_arguments, tmp_path):
     arguments = [*fit_arguments, "--no-baselines", "--out"]
-    launched = launch(tmp_path, 2, command, [*arguments, str(tmp_path / "whole")])
-    assert launched.codes() == [0, 0], launched.printed("err")
-
+    launch(tmp_path, 2, command, [*arguments, str(tmp_path / "whole")]).finished()
     killed = launch(tmp_path, 2, stay, [*arguments, str(tmp_path / "run")])
     checkpoint, deadline = tmp_path / "run/checkpoints/dbpt.safetensors", time.monotonic() + 600
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -171,8 +159,7 @@ def test_killed_and_resumed_two_ranks_end_with_the_same_bytes(tiny, fit_argument
     assert codes <= {-signal.SIGKILL, 2}  # a rank may notice that the other is gone before its own signal comes
     assert not (tmp_path / "run/metrics.json").exists()
 
-    resumed = launch(tmp_path, 2, command, [*arguments, str(tmp_path / "run"), "--resume"])
-    assert resumed.codes() == [0, 0], resumed.printed("err")
+    launch(tmp_path, 2, command, [*arguments, str(tmp_path / "run"), "--resume"]).finished()
     for name in ("prompt.safetensors", "classifier.safetensors", "history.jsonl", "groups.csv", "predictions.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     (tmp_path / "run/metrics.json").unlink()
@@ -254,8 +241,7 @@ def fit_in_a_group_of_its_own(rank, table, settings, folder):
 
 def test_a_process_group_that_is_there_is_used_and_left(tiny: Tiny, tmp_path):
     settings = {**tiny.settings, "head": "linear", "objective": "dfr", "baselines": False}
-    launched = launch(tmp_path, 2, fit_in_a_group_of_its_own, tiny.table, settings, tmp_path)
-    assert launched.codes() == [0, 0], launched.printed("err")
+    launch(tmp_path, 2, fit_in_a_group_of_its_own, tiny.table, settings, tmp_path).finished()
     assert json.loads((tmp_path / "metrics0").read_text()) == metrics_of(tmp_path / "run")
     assert (tmp_path / "metrics0").read_text() == (tmp_path / "metrics1").read_text()
 

@@ -2,12 +2,10 @@
 
 import shutil
 from dataclasses import replace
-from unittest.mock import Mock
 
-import numpy as np
 import pytest
 from folders import files_in
-from runs import FILES, best_epochs, contents, fit, history_of, metrics_of, result_bytes, without
+from runs import FILES, best_epochs, contents, fit, history_of, interrupted, metrics_of, result_bytes, without
 from safetensors.numpy import load_file
 from tiny import ATTRIBUTES, CLASSES
 
@@ -56,12 +54,9 @@ WITHOUT_GROUPS = {"attributes": None, "objective": "jtt"}
     ],
     ids=("no attribute", "clusters", "probe"),
 )
-def test_an_interrupted_run_goes_on_without_settings_and_says_the_same(tiny, tmp_path, monkeypatch, choice, more):
+def test_an_interrupted_run_goes_on_without_settings_and_says_the_same(tiny, tmp_path, choice, more):
     settings = {"epochs": 2, "warmup_epochs": 0, "baselines": False, "head": "linear", **choice}
-    whole, out = fit(tiny, tmp_path / "whole", **settings), tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dbpt.commands.fit.write_results", Mock(side_effect=KeyboardInterrupt))
-        fit(tiny, out, **settings)
+    whole, out = fit(tiny, tmp_path / "whole", **settings), interrupted(tiny, tmp_path / "run", **settings)
     assert not (out / "metrics.json").exists()
     dbpt.fit(out=out, resume=True)
     assert contents(out) == contents(whole)
@@ -159,15 +154,9 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 
 
-def test_true_attributes_influence_nothing_but_the_evaluation(tiny, tiny_run, tmp_path):
-    rows, draws = tiny.rows(), np.random.default_rng(0)
-    shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
-    tables = {
-        "shuffled": [row | {"attribute": attribute} for row, attribute in zip(rows, shuffled, strict=True)],
-        "removed": without(rows, "attribute"),
-    }
-    for name, table in tables.items():
-        run = fit(tiny, tmp_path / name, tiny.write(name, table))
+def test_true_attributes_influence_nothing_but_the_evaluation(tiny, tiny_run, annotated, tmp_path):
+    for name, table in zip(("shuffled", "removed"), annotated[1:], strict=True):
+        run = fit(tiny, tmp_path / name, table)
         assert result_bytes(run) == result_bytes(tiny_run), name
         assert history_of(run) == history_of(tiny_run), name
         assert best_epochs(run) == best_epochs(tiny_run), name

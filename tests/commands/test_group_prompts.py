@@ -71,12 +71,9 @@ def test_evaluation_and_predictions_agree_with_the_run(group_run, tiny):
 
 
 def test_the_head_starts_as_the_untrained_group_prompts(tiny):
-    settings = {"head": "linear", "group_template": TEMPLATE, "prompts": "group", "objective": "balanced"}
-    study = prepare(make_config({"data": str(tiny.table), **tiny.settings, **settings}))
-    head = build_head(study, "group")
-    texts = [f"a {c} on a {a}." for c in ("box", "disc") for a in ("meadow", "lake")]
-    features = study.embedded.backbone.encode_text(texts).numpy()
-    expected = study.embedded.backbone.logit_scale * features / np.linalg.norm(features, axis=1, keepdims=True)
+    settings = tiny.settings | {"head": "linear", "group_template": TEMPLATE, "prompts": "group"}
+    head = build_head(prepare(make_config({"data": str(tiny.table), **settings})), "group")
+    expected = untrained_weights(settings, tiny).reshape(4, -1)
     np.testing.assert_allclose(head.weights.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
 
 

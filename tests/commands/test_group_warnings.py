@@ -123,5 +123,6 @@ def test_rows_without_training_may_read_the_sentences_of_groups(tiny, tmp_path, 
 
 
 @pytest.mark.parametrize("verb", ["audit", "discover", "guess"])
-def test_commands_that_make_no_group_prompts_refuse_their_sentences(tiny, verb, refusal):
-    assert "--group-template" in refusal(verb, tiny.table, "--group-template", "a {attribute} {class}.")
+@pytest.mark.parametrize("given", [("--group-template", "a {attribute} {class}."), ("--epochs", "3")])
+def test_commands_that_train_nothing_refuse_settings_of_training(tiny, verb, given, refusal):
+    assert given[0] in refusal(verb, tiny.table, *given)

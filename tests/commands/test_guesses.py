@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
@@ -77,13 +78,11 @@ def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny, tmp_path):
     assert judged.n_known == is_test.sum()
 
 
-def test_doubts_are_a_warning_with_a_way_out_in_fit_compare_and_evaluate(tiny: Tiny, tiny_run, tmp_path):
-    rows = [row | {"attribute": ""} for row in tiny.rows()]
-    table = tiny.write("guessed", rows)
+def test_doubts_are_a_warning_with_a_way_out_in_fit_compare_and_evaluate(tiny: Tiny, tiny_run, bare, tmp_path):
     found = [
         dbpt.Result.read(tiny_run).warnings,
         compare(tiny, tmp_path / "comparison", methods=("zero-shot", "dbpt"), seeds=2).warnings,
-        dbpt.evaluate(tiny_run, table, cache=tiny.cache).warnings,
+        dbpt.evaluate(tiny_run, bare, cache=tiny.cache).warnings,
     ]
     of_comparison = dbpt.Result.read(tmp_path / "comparison").metrics
     assert [doubt.kind for doubt in of_comparison.guesses.doubts] == ["sentences", "other words"]
@@ -122,14 +121,15 @@ def unsteady(monkeypatch):
     return failing
 
 
-def guessed(tiny, name, **words):
-    table = tiny.write(name, [{**row, "attribute": ""} for row in tiny.rows()])
-    return dbpt.guess_attributes(table, **tiny.backbone, **words)
+@pytest.fixture
+def guessed(tiny, bare):
+    """Guess attributes of the tiny task, with options."""
+    return partial(dbpt.guess_attributes, bare, **tiny.backbone)
 
 
-def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, unsteady):
+def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(guessed, unsteady):
     unsteady.add("sky")
-    found = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"])
+    found = guessed(attributes=["meadow", "sky", "lake"])
     unsteady_names, leave_out = (doubt.values for doubt in found.guesses.doubts)
     assert (unsteady_names["names"], unsteady_names["value"]) == (["sky"], 0.5)
     assert leave_out == {"names": ["sky"], "kept": ["meadow", "lake"]}
@@ -138,17 +138,17 @@ def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, u
     (warning,) = doubts(found.warnings)
     assert warning.endswith("alone raise no doubt; or look at the guesses with dbpt audit")
     unsteady.add("lake")
-    two = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
+    two = guessed(attributes=["meadow", "sky", "lake"]).guesses
     assert two.factors[0].leave_out == [] and two.doubts[0].values["names"] == ["sky", "lake"]
     unsteady.add("meadow")
-    all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
+    all_of_them = guessed(attributes=["meadow", "sky", "lake"]).guesses
     assert all_of_them.factors[0].leave_out == all_of_them.doubts[0].values["names"] == []
 
 
-def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
+def test_doubts_about_the_values_of_one_class_say_so(guessed, unsteady):
     unsteady.add("plate")
     factors = ["ground: meadow, lake", "kind[disc]: coin, plate, wheel", "kind[box]: crate, chest"]
-    ground, kind = guessed(tiny, "own-values", factors=factors).guesses.factors
+    ground, kind = guessed(factors=factors).guesses.factors
     assert ground.doubts == ground.doubted == []
     assert [(doubt.kind, doubt.classes, doubt.values["names"]) for doubt in kind.doubts] == [
         ("sentences", ["disc"], ["plate"]),
@@ -157,13 +157,12 @@ def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
     assert kind.doubted == ["coin", "plate", "wheel"] and kind.leave_out == []  # for no command: it is of one class
 
 
-def test_attributes_that_are_the_classes_are_refused(tiny, tmp_path):
+def test_attributes_that_are_the_classes_are_refused(tiny, guessed):
     with pytest.raises(dbpt.InputError, match=r"^--attributes: 'Disc' and 'box' are classes, so CLIP would guess the "):
-        guessed(tiny, "classes", attributes=["Disc", "box"])
+        guessed(attributes=["Disc", "box"])
     with pytest.raises(dbpt.InputError, match=r"^--factors: shape: 'disc' and 'box' are classes, so "):
-        guessed(tiny, "classes", factors=["ground: meadow, lake", "shape: disc, box"])
-    assert guessed(tiny, "classes", attributes=["disc", "lake"]).guesses.shares  # one of them may be an attribute
+        guessed(factors=["ground: meadow, lake", "shape: disc, box"])
+    assert guessed(attributes=["disc", "lake"]).guesses.shares  # one of them may be an attribute
     known = tiny.write("true-classes", [{**row, "attribute": row["label"]} for row in tiny.rows()])
-    assert dbpt.guess_attributes(
-        known, attributes=["disc", "box"], **tiny.backbone
-    ).guesses.n_known  # the data have them
+    found = dbpt.guess_attributes(known, attributes=["disc", "box"], **tiny.backbone)
+    assert found.guesses.n_known  # the data have them

@@ -86,9 +86,8 @@ def test_known_attributes_are_not_counted_as_right_guesses(tiny, run):
     assert metrics_of(run)["guesses"]["factors"][0]["cross_validated"]["n_known"] == 24
 
 
-def test_evaluate_and_predict_guess_other_images_by_the_probe_of_the_run(tiny, few_run, tmp_path, monkeypatch):
+def test_evaluate_and_predict_guess_other_images_by_the_probe_of_the_run(tiny, bare, few_run, monkeypatch):
     monkeypatch.setattr("dbpt.guesses.linear_probe._fit", None)  # nothing is fitted again
-    bare = tiny.write("probe-bare", [row | {"attribute": ""} for row in tiny.rows()])
     found, own = dbpt.evaluate(few_run, bare), dbpt.evaluate(few_run)
     assert (
         found.metrics.guesses.method == "probe"
@@ -122,8 +121,7 @@ def test_guess_and_audit_have_it_too(tiny, few):
     assert audited.figures.group_kind == "pseudo"
 
 
-def test_known_attributes_may_come_from_a_file(tiny, few, few_run, tmp_path):
-    bare = tiny.write("probe-bare-2", [row | {"attribute": ""} for row in tiny.rows()])
+def test_known_attributes_may_come_from_a_file(tiny, bare, few, few_run, tmp_path):
     known = fit(tiny, tmp_path / "run", bare, **PROBE, pseudo_attributes=str(few))
     assert (known / "classifier.safetensors").read_bytes() == (few_run / "classifier.safetensors").read_bytes()
     assert metrics_of(known)["guesses"]["method"] == "probe (known ones from the file)"

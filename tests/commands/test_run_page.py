@@ -4,6 +4,7 @@ import re
 import shlex
 
 import numpy as np
+import pytest
 from html_page import boxes
 from runs import contents, fit, metrics_of
 from tiny import rows_of
@@ -50,13 +51,14 @@ def test_the_same_images_before_and_after_are_those_of_the_other_files(tiny_run)
 def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(tiny, tmp_path, monkeypatch):
     pages = []
     monkeypatch.setattr("dbpt.commands.fit.render_results", lambda *values: pages.append(values) or "")
-    fit(
-        tiny, tmp_path / "run", epochs=30, lr=0.05, baselines=False
-    )  # without ERM, zero-shot is what it is compared with
+    run = fit(tiny, tmp_path / "run", epochs=30, lr=0.05, baselines=False)  # so that before is zero-shot
     ((_, judged, *_, answers),) = pages
     rows = [row for row in tiny.rows() if row["split"] == "test"]
-    taken_for = {example.path: example.predictions for group in answers.examples for example in group.examples}
-    before, after = (np.array([taken_for[row["path"]][i] == row["label"] for row in rows]) for i in (0, 1))
+    shown = {example.path: example for group in answers.examples for example in group.examples}
+    before, after = (np.array([shown[row["path"]].predictions[i] == row["label"] for row in rows]) for i in (0, 1))
+    for row in rows_of(run / "predictions.csv"):
+        if row["split"] == "test":  # by which they are sorted
+            assert shown[row["path"]].probability == pytest.approx(float(row[f"p_{row['label']}"]), abs=1e-4)
     groups = np.unique([f"{row['label']} {row['attribute']}" for row in rows], return_inverse=True)[1]
     difference = judged.rows[judged.chosen].difference
     assert difference.over_images == worst_group_difference_interval(after, before, groups)

@@ -98,11 +98,6 @@ def test_other_training_rows_change_nothing_but_which_are_drawn(tiny, tmp_path, 
     assert run_contents(again) == run_contents(run)
 
 
-def test_the_seed_draws_the_rows(tiny, tmp_path, run):
-    other = fit(tiny, tmp_path / "other", **SHOTS, seed=1)
-    assert training_paths(other) != training_paths(run)
-
-
 def test_evaluate_on_the_runs_own_data_has_the_drawn_rows_and_the_same_figures(run, tiny):
     of_fit, found = metrics_of(run), dbpt.evaluate(run)
     metrics = found.metrics

@@ -23,9 +23,7 @@ def damage_status(run):
     [
         (damage_status, "this run is not finished; finish it with: dbpt fit --resume --out "),
         (lambda run: (run / "run.json").unlink(), "not a run folder"),
-        (lambda run: (run / "run.json").write_text("[]"), "run.json: is a list, expected an object"),
         (lambda run: (run / "run.json").write_text('{"schema_version": 0}'), "run.json: not of schema version 1"),
-        (lambda run: (run / "run.json").write_text('{"schema_version": 9}'), "run.json: written by a newer dbpt"),
         (lambda run: (run / "classifier.safetensors").unlink(), "cannot read the classifier: No such file"),
         (
             lambda run: (run / "prompt.safetensors").rename(run / "classifier.safetensors"),

@@ -34,35 +34,19 @@ SETTINGS = {"epochs": 2, "warmup_epochs": 0, "identification_epochs": 1, "lr": 0
 
 
 @pytest.fixture(scope="module")
-def experiments(tiny) -> list[Study]:
+def experiments(tiny, annotated) -> list[Study]:
     """The tiny task, with its true attributes shuffled, and without any."""
-    rows, draws = tiny.rows(), np.random.default_rng(0)
-    shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
-    tables = [
-        tiny.table,
-        tiny.write("leak-shuffled", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)]),
-        tiny.write("leak-none", [r | {"attribute": ""} for r in rows]),
-    ]
-    return [prepare(FitConfig(data=str(table), **tiny.settings | SETTINGS)) for table in tables]
+    return [prepare(FitConfig(data=str(table), **tiny.settings | SETTINGS)) for table in annotated]
 
 
-def test_true_attributes_change_no_cluster(experiments):
-    """``--attributes clusters`` on the same three tables."""
-    choice = {"head": "linear", "objective": "dbpt"}
-    clustered = [prepare(replace(each.config, attributes=("clusters",))) for each in experiments]
-    as_they_are, *others = (
-        (learnt(each, choice), each.pseudo.pseudo_attributes.tolist(), each.pseudo.names) for each in clustered
-    )
-    assert others == [as_they_are] * 2
-
-
-def test_true_attributes_change_no_shot(experiments):
-    """``--shots 5`` on the same three tables."""
-    drawn = [prepare(replace(each.config, shots=5)) for each in experiments]
-    as_they_are, *others = (
-        (learnt(each, {"head": "linear"}), each.dataset.paths, each.pseudo.posterior.tobytes()) for each in drawn
-    )
-    assert others == [as_they_are] * 2
+@pytest.mark.parametrize("asked", [{"attributes": ("clusters",)}, {"shots": 5}], ids=str)
+def test_true_attributes_change_no_cluster_and_no_shot(experiments, asked):
+    found = []
+    for each in experiments:
+        study = prepare(replace(each.config, **asked))
+        pseudo = study.pseudo.names, study.pseudo.pseudo_attributes.tolist(), study.pseudo.posterior.tobytes()
+        found.append((learnt(study, {"head": "linear"}), study.dataset.paths, pseudo))
+    assert found == [found[0]] * 3
 
 
 def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments):

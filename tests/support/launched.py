@@ -33,6 +33,11 @@ class Launched:
         assert hanging == [], self.printed("err")
         return [process.exitcode for process in self.processes]
 
+    def finished(self) -> Launched:
+        """Wait until all have ended, which must have worked."""
+        assert self.codes() == [0] * len(self.processes), self.printed("err")
+        return self
+
     def kill(self) -> None:
         """kill -9 to all that are left."""
         for process in self.processes:

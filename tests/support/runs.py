@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from tiny import Tiny
@@ -23,6 +25,14 @@ FILES |= {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png"
 
 def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:
     return dbpt.fit(data or tiny.table, out=out, **{**tiny.settings, **settings}).folder
+
+
+def interrupted(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:
+    """Interrupt a run before it writes its results; the folder."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dbpt.commands.fit.write_results", Mock(side_effect=KeyboardInterrupt))
+        fit(tiny, out, data, **settings)
+    return out
 
 
 def metrics_of(run: Path) -> dict:

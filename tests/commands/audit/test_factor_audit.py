@@ -232,11 +232,10 @@ def test_the_next_command_has_only_the_factors_with_a_bias_and_their_columns():
     assert _settings(subject, ["hand"], AUDIT_SETTINGS) == {"seed": 1}
 
 
-def test_values_that_a_class_has_alone_are_no_association(tiny, tmp_path):
-    table = tiny.write("without", [{**row, "attribute": ""} for row in tiny.rows()])
+def test_values_that_a_class_has_alone_are_no_association(tiny, bare):
     own = ["size: big, small", "size[disc]: near, far"]
-    one = dbpt.audit(table, factors=own, **tiny.backbone).figures
-    two = dbpt.audit(table, factors=["ground: meadow, lake", *own], **tiny.backbone).figures
+    one = dbpt.audit(bare, factors=own, **tiny.backbone).figures
+    two = dbpt.audit(bare, factors=["ground: meadow, lake", *own], **tiny.backbone).figures
     for figures in (one, two):
         assert figures.cramers_v is None and figures.training_cramers_v is None
     assert [factor.cramers_v is None for factor in two.factors] == [False, True]

@@ -93,9 +93,8 @@ def test_the_line_names_group_figure_bound_and_bar(audited):
     assert [line[:11] for line in str(one).split("\n")] == ["gate failed", "gate passed"]
 
 
-def test_the_line_says_that_groups_are_guessed(tiny, settings, answers):
-    unknown = tiny.write("no-attributes", [{**row, "attribute": ""} for row in tiny.rows()])
-    audit = dbpt.audit(unknown, predictions=answers(0, 0.9), **settings)
+def test_the_line_says_that_groups_are_guessed(bare, settings, answers):
+    audit = dbpt.audit(bare, predictions=answers(0, 0.9), **settings)
     assert audit.figures.group_kind == "pseudo" and audit.figures.has_doubts
     gate = audit.gate(min_worst_group=0.1)
     doubted = "; groups are guessed, and the guesses are doubted"

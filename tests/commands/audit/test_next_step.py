@@ -22,11 +22,6 @@ UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=worded("nonsense"))
 GUESSES = guesses_of(mean_confidence=1.0)
 
 
-@pytest.fixture
-def chosen(tiny):
-    return tiny.guessing
-
-
 def step_after(subject, verdict, guesses, *, by_guesses, figures=None, **of):
     step = next_step(subject, verdict, guesses, by_guesses=by_guesses, **of)
     figures = replace(
@@ -58,8 +53,8 @@ def run_all(command, monkeypatch, tmp_path):
     return run_all
 
 
-def test_zero_shot_clip_is_trained(tiny, chosen, run_all):
-    subject = subject_of("zero-shot", str(tiny.table), chosen, None, None)
+def test_zero_shot_clip_is_trained(tiny, settings, run_all):
+    subject = subject_of("zero-shot", str(tiny.table), settings, None, None)
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert advice == "Train a classifier that relies less on the attribute:"
     assert [line.split()[:2] for line in commands] == [["dbpt", "fit"]]
@@ -67,11 +62,11 @@ def test_zero_shot_clip_is_trained(tiny, chosen, run_all):
     run_all([*commands, *label], fit=["--epochs", "1", "--head", "linear"], label=["--n", "8"])
 
 
-def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chosen, run_all, tmp_path):
+def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, settings, run_all, tmp_path):
     table, predictions = many_rows(
         tiny, "next", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
     )
-    subject = subject_of(str(predictions), str(table), chosen | {"average": "plain"}, None, None)
+    subject = subject_of(str(predictions), str(table), settings | {"average": "plain"}, None, None)
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert "dbpt.GroupSampler draws each group that dbpt guess writes" in advice
     assert [line.split()[1] for line in commands] == ["fit", "guess"]
@@ -83,16 +78,16 @@ def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chos
 
 @pytest.mark.parametrize(("association", "weights"), [(0.05, False), (0.0999, False), (0.1, True), (None, True)])
 def test_group_weights_are_advised_where_class_and_attribute_are_related_in_training(
-    tiny, chosen, run_all, association, weights
+    tiny, settings, run_all, association, weights
 ):
-    subject = subject_of(["disc"] * 32, str(tiny.table), chosen | {"seed": 3}, None, None)
+    subject = subject_of(["disc"] * 32, str(tiny.table), settings | {"seed": 3}, None, None)
     told = {"by_guesses": False, "association": association}
-    figures = dbpt.audit(tiny.table, **chosen).figures
+    figures = dbpt.audit(tiny.table, **settings).figures
     worse = figures.groups[0]
     named = replace(BIAS, group=worse.index)
     _, advice, commands = step_after(subject, named, GUESSES, figures=figures, **told)
     assert ("train your own again with group weights" in advice) is weights
-    by_clip = subject_of("zero-shot", str(tiny.table), chosen, None, None)
+    by_clip = subject_of("zero-shot", str(tiny.table), settings, None, None)
     _, of_clip, trained = step_after(by_clip, BIAS, GUESSES, **told)
     if weights:
         assert of_clip == "Train a classifier that relies less on the attribute:"
@@ -106,7 +101,7 @@ def test_group_weights_are_advised_where_class_and_attribute_are_related_in_trai
         run_all(trained[:1], fit=["--epochs", "1", "--head", "linear"])
 
 
-def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, chosen):
+def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, settings):
     """The splits of the table are balanced but for the training images."""
     right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
     table, predictions = many_rows(tiny, "advised", right)
@@ -119,7 +114,7 @@ def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, ch
                 training += [{**row, "path": f"train-{row['path']}", "split": "train"} for row in of_group[:10]]
         for row in training:
             (table.parent / row["path"]).write_bytes((table.parent / row["path"].removeprefix("train-")).read_bytes())
-        found = dbpt.audit(tiny.write(f"advised-{related}", [*rows, *training]), predictions=predictions, **chosen)
+        found = dbpt.audit(tiny.write(f"advised-{related}", [*rows, *training]), predictions=predictions, **settings)
         assert found.verdict.kind == "bias"
         assert ("almost unrelated" in found.figures.next_step.sentence) is not related
         assert found.figures.training_cramers_v == (1.0 if related else pytest.approx(0, abs=0.1))
@@ -152,19 +147,19 @@ def test_a_run_without_group_weights_is_trained_with_them(tiny, tmp_path):
     assert "erm" not in shlex.split(commands[0])  # its objective is that of dbpt
 
 
-def test_a_sample_of_guesses_can_be_labelled_after_any_audit(tiny, chosen, run_all):
-    fit, label = dbpt.audit(without_attributes(tiny, "next-label"), **chosen).figures.next_step.label
+def test_a_sample_of_guesses_can_be_labelled_after_any_audit(tiny, settings, run_all):
+    fit, label = dbpt.audit(without_attributes(tiny, "next-label"), **settings).figures.next_step.label
     run_all([fit, label], fit=["--epochs", "1"], label=["--n", "8"])
     assert dbpt.audit(predictions="runs/next-label").figures.next_step.label == [label]
     others = dbpt.audit(predictions="runs/next-label", attributes=("sky", "sea"))  # which the run didn't guess
     assert [line.split()[1] for line in others.figures.next_step.label] == ["fit", "label"]
-    assert not dbpt.audit(tiny.table, **chosen).figures.next_step.label  # the groups are known
+    assert not dbpt.audit(tiny.table, **settings).figures.next_step.label  # the groups are known
 
 
-def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
-    subject = subject_of("zero-shot", str(tiny.table), chosen | {"min_confidence": 0.999999}, None, None)
+def test_what_helps_where_nothing_could_be_compared(tiny, settings):
+    subject = subject_of("zero-shot", str(tiny.table), settings | {"min_confidence": 0.999999}, None, None)
     found = dbpt.audit(tiny.write("next-none", [{**row, "attribute": ""} for row in tiny.rows()]),
-                       min_confidence=0.999999, **chosen)  # fmt: skip
+                       min_confidence=0.999999, **settings)  # fmt: skip
     assert found.verdict.kind in ("nothing to compare", "untrusted") and "no image was guessed" not in str(
         found.verdict
     )
@@ -194,9 +189,9 @@ def audited_factor(name, verdict):
     return AuditedFactor(name=name, group_kind="pseudo", verdict=verdict, **nothing)
 
 
-def test_some_of_many_names_are_left_out_of_the_next_audit(tiny, chosen, run_all, tmp_path):
+def test_some_of_many_names_are_left_out_of_the_next_audit(tiny, settings, run_all, tmp_path):
     table = without_attributes(tiny, "fewer")
-    settings = chosen | {"attributes": ("meadow=grass|meadow", "lake", "sky", "tree=oak|elm")}
+    settings |= {"attributes": ("meadow=grass|meadow", "lake", "sky", "tree=oak|elm")}
     subject = subject_of("zero-shot", str(table), settings, None, None)
     _, advice, commands = step_after(subject, UNTRUSTED, without(["lake", "sky"]), by_guesses=True)
     assert advice == "Audit again without 'lake' and 'sky': 'meadow' and 'tree' alone raise no doubt."
@@ -212,10 +207,10 @@ def test_some_of_many_names_are_left_out_of_the_next_audit(tiny, chosen, run_all
     assert next_step(array, UNTRUSTED, without(["sky"]), by_guesses=True).commands == []  # which no command can name
 
 
-def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, chosen, run_all):
+def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, settings, run_all):
     table = without_attributes(tiny, "fewer-values")
     factors = ("ground: meadow, lake=lake|pond, sky", "light: day, night")
-    subject = subject_of("zero-shot", str(table), chosen | {"attributes": None, "factors": factors}, None, None)
+    subject = subject_of("zero-shot", str(table), settings | {"attributes": None, "factors": factors}, None, None)
     ground = factor_guesses(
         name="ground", values=["meadow", "lake", "sky"], doubts=worded("nonsense"), leave_out=["sky"]
     )
@@ -226,13 +221,13 @@ def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, chosen, run_all
     run_all(commands)
 
 
-def test_commands_against_a_bias_leave_out_a_factor_in_doubt_and_say_so(tiny, chosen, run_all):
+def test_commands_against_a_bias_leave_out_a_factor_in_doubt_and_say_so(tiny, settings, run_all):
     table, predictions = many_rows(
         tiny, "next-factors", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
     )
     factors = ("ground: meadow, lake", "kind[disc]: coin, plate", "kind[box]: crate, chest")
     changed = {"attributes": None, "factors": factors, "columns": {"attribute": ""}}
-    subject = subject_of(str(predictions), str(table), chosen | changed, None, None)
+    subject = subject_of(str(predictions), str(table), settings | changed, None, None)
     audited = [audited_factor("ground", BIAS), audited_factor("kind", UNTRUSTED)]
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
     assert advice.startswith("First find out whether kind is the reason: audit again with other words for its values")

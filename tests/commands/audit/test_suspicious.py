@@ -1,10 +1,11 @@
 """suspicious.csv of an audit: planted wrong labels and rare cases, ranked, for all kinds of predictions and groups."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_birds import GROUND
+from drawn_birds import GROUND, written
 from html_page import Page
 from tiny import rows_of
 
@@ -16,7 +17,7 @@ from dbpt.data.writing import csv_text
 def flipped(birds):
     """The drawn birds with 16 wrong labels in the training split, four of them of rare images."""
     data = dbpt.load_dataset("waterbirds", birds["root"])
-    random, names = np.random.default_rng(0), data.class_names
+    random = np.random.default_rng(0)
     training = data.splits == 0
     is_rare = data.labels != data.attributes
     wrong = np.concatenate(
@@ -24,14 +25,8 @@ def flipped(birds):
     )
     labels = data.labels.copy()
     labels[wrong] = 1 - labels[wrong]
-    rows = [
-        (data.paths[row], names[labels[row]], data.attribute_names[data.attributes[row]], ("train", "val", "test")[s])
-        for row, s in enumerate(data.splits)
-    ]
-    table = data.root / "flipped.csv"
-    table.write_text(csv_text([("path", "label", "attribute", "split"), *rows]))
-    settings = {name: birds[name] for name in ("root", "cache", "model", "pretrained")} | {"attributes": GROUND}
-    return table, settings, {data.paths[row] for row in wrong}
+    settings = written(birds, "flipped", np.array(data.attribute_names)[data.attributes], labels=labels)
+    return Path(settings.pop("data")), settings | {"attributes": GROUND}, {data.paths[row] for row in wrong}
 
 
 @pytest.fixture(scope="module")
