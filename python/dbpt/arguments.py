@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt.errors import InputError
+from dbpt.errors import InputError, per_cent_hint
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ def number(name: str, value: Any) -> float:
 def probability(name: str, value: Any) -> float:
     """Return `value` as a float from 0 to 1."""
     if not isinstance(value, (int, float, np.number)) or not 0.0 <= value <= 1.0:
-        raise InputError(f"{name} is {value!r}; expected a number from 0 to 1")
+        raise InputError(f"{name} is {value!r}; expected a number from 0 to 1{per_cent_hint(value)}")
     return float(value)
 
 

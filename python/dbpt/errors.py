@@ -77,6 +77,12 @@ def in_digits(number: float) -> str:
     return short if float(short := f"{number:g}") == number else repr(float(number))
 
 
+def per_cent_hint(value: Any) -> str:
+    """Return ``; 80 per cent are 0.8`` for a number that may be meant so where a fraction is expected, else nothing."""
+    is_per_cent = isinstance(value, int | float) and not isinstance(value, bool) and 1.01 < value <= 100
+    return f"; {value:g} per cent are {value / 100:g}" if is_per_cent else ""
+
+
 def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:
     """Return the first texts of a list in one line, and the number of the others."""
     return separator.join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")

@@ -87,7 +87,7 @@ def test_a_difference_of_any_two_rows_is_that_of_the_table(against):
 def test_names_of_no_row_or_of_several_are_refused(against, names, message):
     with pytest.raises(InputError, match=f"^{message}"):
         against.difference(*names)
-    with pytest.raises(InputError, match=r"^confidence: found 95; expected a number between 0 and 1"):
+    with pytest.raises(InputError, match="^confidence: found 95; .* between 0 and 1; 95 per cent are 0.95"):
         against.difference("zero-shot", "erm,linear", confidence=95)
 
 

@@ -205,7 +205,7 @@ def test_a_mixture_starts_at_the_sentences_wherever_the_training_did(tiny, tiny_
         ({"prompts": "class"}, "--alpha 0.5: it mixes trained group prompts"),
         ({"prompts": "group", "head": "adapter"}, "--alpha 0.5: the logits of head adapter are not linear"),
         ({"prompts": "group", "attributes": ("clusters",)}, "--alpha 0.5: groups without words"),
-        ({"prompts": "group", "alpha": 1.5}, "alpha: must be at most 1"),
+        ({"prompts": "group", "alpha": 50}, "alpha: must be at most 1, found 50; 50 per cent are 0.5"),
     ],
 )
 def test_where_nothing_can_be_mixed_alpha_is_refused(given, words, tiny, tmp_path):

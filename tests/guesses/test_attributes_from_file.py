@@ -141,7 +141,7 @@ def test_an_attribute_is_a_name_or_an_index_in_every_format(read, tmp_path, data
 BAD = [
     (replaced("c.jpg,sky\n", ""), "(pets.csv line 4); add a row"),
     (GOOD + "./c.jpg,sky\n", "line 6: image './c.jpg' is in line 4 already; keep one"),
-    (replaced("sky", "-2"), "line 4: attribute is '-2', expected one of"),
+    (replaced("sky", "-2"), "for 'land', 'sea', 'sky'; leave it empty where it is unknown"),
     (replaced("c.jpg,", ","), "line 4: path is empty; name the image"),
     (replaced("attribute", "atribute"), "no column 'attribute'; columns found: 'path', 'atribute' (did you mean"),
     (with_column("pseudo_attribute", "sea"), "has the columns 'attribute' and 'pseudo_attribute'; keep one"),

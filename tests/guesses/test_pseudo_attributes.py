@@ -163,7 +163,7 @@ ZEROS = np.zeros((5, 2))
         (np.zeros((5, 2), int), {}, "^logits has dtype int64; expected floats"),
         ([[0.5], [0.5, 1.0]], {}, "^logits is ragged"),
         (ZEROS, {"method": "kmean"}, r"^method is 'kmean'; expected one of 'proportional', .*did you mean 'kmeans'\?"),
-        (ZEROS, {"min_confidence": 1.5}, "^min_confidence is 1.5"),
+        (ZEROS, {"min_confidence": 80}, "^min_confidence is 80; .*; 80 per cent are 0.8"),
         (ZEROS, {"min_confidence": "x"}, "^min_confidence is 'x'; expected a number from 0 to 1"),
         (ZEROS, {"method": "argmax", "proportions": [1, 1]}, "^proportions is given with method 'argmax'; expected "),
         (ZEROS, {"fit_on": [True, False]}, r"^fit_on has shape \(2,\) and dtype bool; expected \(5,\) booleans"),

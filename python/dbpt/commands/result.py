@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dbpt import arguments
 from dbpt.data.loading import import_pandas
-from dbpt.errors import InputError
+from dbpt.errors import InputError, per_cent_hint
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import Evaluated, difference_of, rows_named
@@ -173,7 +173,8 @@ class Result(Shown):
             InputError: for a name that no row or that several rows have, and a confidence out of range.
         """
         if isinstance(confidence, str) or not 0 < confidence < 1:
-            raise InputError(f"confidence: found {confidence!r}; expected a number between 0 and 1, such as 0.95")
+            hint = per_cent_hint(confidence)
+            raise InputError(f"confidence: found {confidence!r}; expected a number between 0 and 1{hint}")
         records = list[results.Row]()
         for argument, each in (("row", row), ("other", other)):
             name = each.record.full_name if isinstance(each, Row) else each

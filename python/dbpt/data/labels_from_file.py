@@ -181,6 +181,7 @@ def _codes(
         _, codes, expected = names_and_codes(values - blank, vocabulary)
     codes = {**codes, **dict.fromkeys(blank, -1)}
     hint = f"; write names of the data, or numbers from 0 for {shortened(vocabulary, 4)}"
+    hint += "; leave it empty where it is unknown" if unknown else ""
     return columns.decode(name, lambda value: codes.get(value, codes.get(unmarked(value))), expected, hint=hint)
 
 

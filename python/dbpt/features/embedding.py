@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.arguments import integer
+from dbpt.arguments import integer, probability
 from dbpt.data.features_from_file import MAX_FAILURES
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.environment import launched_rank, launched_size, progress_bar
@@ -97,8 +97,7 @@ def embed_images(
     """
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
-    if not 0 <= max_failures <= 1:
-        raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
+    max_failures = probability("max_failures", max_failures)
     files = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
     recomputed = files.complete(batch_size=batch_size, num_workers=num_workers)
     failures, ok = files.failures(), np.ones(len(paths), dtype=np.bool_)

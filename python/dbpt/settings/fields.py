@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, get_args
 
 from dbpt.data.other_columns import CodedSource
-from dbpt.errors import InputError, in_digits, nearest
+from dbpt.errors import InputError, in_digits, nearest, per_cent_hint
 from dbpt.registry import Registry
 
 AUTO = "auto"
@@ -159,7 +159,8 @@ def check_setting(setting: Field[Any], value: Any) -> None:
                 raise InputError(f"{flag}: {entry!r} is none of {', '.join(choices)}{nearest(entry, list(choices))}")
     for key, (holds, words) in _LIMITS.items():
         if key in limits and not holds(value, limits[key]):
-            raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")
+            hint = per_cent_hint(value) if limits[key] == 1 and kind == "float" else ""
+            raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}{hint}")
 
 
 def value_in_words(value: Any) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dbpt.data.tables import READERS
 from dbpt.data.text_array import TextIndex, Texts
 from dbpt.data.writing import Column, unmarked
-from dbpt.errors import InputError, in_digits, nearest
+from dbpt.errors import InputError, in_digits, nearest, per_cent_hint
 from dbpt.evaluation import worst_group_difference_interval
 from dbpt.evaluation.audit_fields import AuditFigures
 from dbpt.evaluation.short_repr import Brief, in_percent, in_points
@@ -157,9 +157,8 @@ class Bars:
             if isinstance(value, bool) or not isinstance(value, float | int | None):
                 raise InputError(f"{name}: expected a fraction from 0 to 1, found {value!r}")
             if value is not None and not 0 <= value <= 1:
-                hint = f"; {value:g} per cent are {value / 100:g}" if 1.01 < value <= 100 else ""
                 option = f"--{name.replace('_', '-')} {in_digits(value)}"
-                raise InputError(f"{option}: expected a fraction from 0 to 1{hint}")
+                raise InputError(f"{option}: expected a fraction from 0 to 1{per_cent_hint(value)}")
         if self.by not in get_args(By):
             expected = list(get_args(By))
             raise InputError(

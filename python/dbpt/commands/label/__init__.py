@@ -165,7 +165,7 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     rows = [position[name] for name in columns.values["path"]]
     for i, (question, names) in enumerate(design.questions.items()):
         codes = {name: number for number, name in enumerate(names)} | {"": CANNOT_TELL}
-        answers[rows, i] = columns.decode(question, codes.get, list(names))
+        answers[rows, i] = columns.decode(question, codes.get, list(names), hint="; leave it empty if you can't tell")
     if not (answers >= 0).all(axis=1).any():
         lacking = f"a value of each of {', '.join(design.factors)}" if design.factors else "an attribute"
         raise InputError(f"{path}: no image has {lacking}, so there is nothing to judge")
