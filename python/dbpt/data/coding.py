@@ -31,7 +31,7 @@ def coded_dataset(
     splits: NDArray[np.int64] | None = None,
     own_classes: Vocabulary | None = None,
     own_attributes: Vocabulary | None = None,
-    notes: Sequence[str] = (),
+    notes: Iterable[str] = (),
 ) -> Dataset:
     """Return the rows as a `Dataset`, with codes for labels, attributes and splits.
 
@@ -48,12 +48,12 @@ def coded_dataset(
     Raises:
         InputError: for fewer than two classes, and for values that stand for no class, attribute or split.
     """
-    names = request.column_names
+    names, all_notes = request.column_names, list(notes)
     if splits is None and names.get("split") in columns.values:
         splits = columns.decode(names["split"], lambda value: SPLIT_NAMES.get(value.lower()), list(SPLITS))
     elif splits is None:
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
-        notes = (*notes, "no split column: all images are in split train, and there is no test split; add one")
+        all_notes.append("no split column: all images are in split train, and there is no test split; add one")
     column = names["label"]
     known = request.classes or own_classes
     values = _values(columns, column, known)
@@ -75,24 +75,23 @@ def coded_dataset(
         attributes = combined(factors)
         attribute_codes = joint_codes(factor_codes, [len(factor.values) for factor in factors])
         if missing := [factor.name for factor in factors if factor.name not in present]:
-            notes = (*notes, f"no column for {', '.join(missing)}: only {', '.join(present)} has true values")
+            all_notes.append(f"no column for {', '.join(missing)}: only {', '.join(present)} has true values")
     else:
         attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors, flag)
-    notes = (*notes, *taken)
+    all_notes += taken
     for argument, words in (("classes", classes), ("attributes", attributes)):
         commas = [each for wordings in words.values() for each in wordings if "," in each and each not in words]
         if commas:
-            notes = (*notes, f"{argument}: {commas[0]!r} is one wording; separate several by '|'")
+            all_notes.append(f"{argument}: {commas[0]!r} is one wording; separate several by '|'")
         folded = {name.casefold(): name for name in words}
         if alike := [name for name in words if folded[name.casefold()] != name]:
             other = folded[alike[0].casefold()]
-            notes = (
-                *notes,
-                f"{argument}: {alike[0]!r} and {other!r} differ only in upper and lower case; are they one?",
+            all_notes.append(
+                f"{argument}: {alike[0]!r} and {other!r} differ only in upper and lower case; are they one?"
             )
         if words and all(integer_of(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
-            notes = (*notes, f"{named}, which mean nothing to CLIP; give words")
+            all_notes.append(f"{named}, which mean nothing to CLIP; give words")
     return Dataset(
         name,
         root,
@@ -103,7 +102,7 @@ def coded_dataset(
         attributes=attribute_codes,
         splits=splits,
         words=request.words(Words(classes, attributes, CLASS_TEMPLATES, ATTRIBUTE_TEMPLATES)),
-        notes=tuple(notes),
+        notes=tuple(all_notes),
         unit=columns.unit,
         known_factors=tuple(factor_codes) if factors[1:] else (),
         other_columns=columns.others.without(f"p_{name}" for name in classes),  # probabilities that models predict

@@ -302,8 +302,9 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
         columns = Columns(path, lines, {wanted.columns[0]: Texts.of(map(str, values))}, unit="row")
         are_indices = array.dtype.kind in "iu"
         codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown, are_indices=are_indices)
-        if are_indices and (note := _index_note(path, wanted)) is not None:
-            warnings = (*warnings, note)
+        others_named = [pair for pair in enumerate(wanted.vocabulary) if integer_of(pair[1]) not in (pair[0], None)]
+        for index, name in others_named[:1] if are_indices else ():  # names that are other integers than their indices
+            warnings += (caution("indices", path=str(path), index=index, noun=wanted.kind, name=name),)
         return Codes(codes, None, warnings=warnings)
     names = [f"the probability of {name!r}" for name in wanted.vocabulary]
     with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused
@@ -311,14 +312,6 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     none = np.zeros(len(numbers), dtype=bool)
     probabilities = _checked_probabilities(numbers, names, lambda row: f"{path} row {lines[row]}", none)
     return Codes(probabilities.argmax(axis=1).astype(np.int64), probabilities, warnings=warnings)
-
-
-def _index_note(path: Path, wanted: Wanted) -> Caution | None:
-    """Return a warning if the names are other integers than their indices."""
-    for index, name in enumerate(wanted.vocabulary):
-        if integer_of(name) not in (index, None):
-            return caution("indices", path=str(path), index=index, noun=wanted.kind, name=name)
-    return None
 
 
 def _check_text(path: Path, array: NDArray[Any]) -> None:

@@ -178,8 +178,8 @@ class FitConfig(Settings):
             names: the settings to look at; others are left out.
         """
         wanted = frozenset(names)
-        values = {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.name in wanted}
-        return {name: value for name, value in values.items() if value != getattr(type(self), name)}
+        others = [setting for setting in fields(self) if getattr(self, setting.name) != setting.default]
+        return {setting.name: getattr(self, setting.name) for setting in others if setting.name in wanted}
 
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""

@@ -97,17 +97,12 @@ class RowsFile:
         """Read ``rows`` into ``out``, neighbours at once. Raises `InputError` for a changed file."""
         try:
             with self._opened() as file:
-                for part in self._runs(rows):
-                    self._read_run(file, rows[part], out[part])
+                # Rows that are near enough are read at once.
+                ends = np.flatnonzero(np.diff(rows) * self._row_bytes > LARGEST_GAP) + 1
+                for start, stop in pairwise([0, *ends.tolist(), len(rows)]):
+                    self._read_run(file, rows[start:stop], out[start:stop])
         except OSError as error:
             raise UnreadableRows(f"{self.path}: cannot be read: {reason_of(error)}") from None
-
-    def _runs(self, rows: NDArray[np.int64]) -> Iterator[slice]:
-        """Yield the parts of ``rows`` that are near enough to be read at once."""
-        ends = np.flatnonzero(np.diff(rows) * self._row_bytes > LARGEST_GAP) + 1
-        bounds = [0, *ends.tolist(), len(rows)]
-        for start, stop in pairwise(bounds):
-            yield slice(start, stop)
 
     def _read_run(self, file: IO[bytes], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1

@@ -89,14 +89,6 @@ class Layout:
     write_tables: Callable[[Path, Path, Sequence[Drawing], int], None]
 
 
-def draw_pictures(name: str, folder: Path, rows: Iterable[Drawing], seed: int) -> None:
-    """Draw the pictures of ``rows`` into ``folder``."""
-    for row in rows:
-        path = folder / LAYOUTS[name].path(row)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        LAYOUTS[name].draw(generator(name, seed, row.index), row).save(path, quality=QUALITY)
-
-
 def _bird_path(row: Drawing) -> str:
     species = ("001.Drawn_landbird", "002.Drawn_waterbird")[row.label]
     return f"{species}/{species[4:]}_{row.index:04d}.jpg"
@@ -239,10 +231,13 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
     _check_folder(final)
     final = final.absolute()
     with system_errors(f"{final}: cannot write the demo data set"), whole_folder(final) as folder:
-        rows = plan_rows(name, seed, sizes)
+        layout, rows = LAYOUTS[name], plan_rows(name, seed, sizes)
         (folder / NOT_PUBLISHED).write_text(f"Drawn by `dbpt demo {name}`, in the layout of the published data.\n")
-        draw_pictures(name, folder, progress_bar(f"drawing {name}", "img", rows), seed)
-        LAYOUTS[name].write_tables(folder, final, rows, seed)
+        for row in progress_bar(f"drawing {name}", "img", rows):
+            picture = folder / layout.path(row)
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            layout.draw(generator(name, seed, row.index), row).save(picture, quality=QUALITY)
+        layout.write_tables(folder, final, rows, seed)
         if os.path.lexists(final):
             final.rmdir()
     return final

@@ -58,14 +58,18 @@ class CelebA(DatasetReader):
         root = find_root(root, FOLDERS, (*ATTRIBUTES, *MERGED), "CelebA")
         is_usual = (target, attributes) == (TARGET, SPURIOUS)
         notes: list[str] = []
-        rows = celeba_columns(root, (target, *attributes), is_usual, notes)
+        wanted = target, *attributes
+        if source := first_of(root, ATTRIBUTES):
+            rows = _with_partition(_read_attributes(source, wanted, notes), root, notes)
+        else:
+            rows = _read_merged(root, wanted, is_usual)
         if images := first_of(root, IMAGES):
             folder = images.relative_to(root).as_posix()
         elif root.name == "img_align_celeba" and rows.path.parent == root:  # a merged table among the images
             folder = "."
         else:
             raise InputError(f"{root}: none of {', '.join(IMAGES)} is here; CelebA needs one of them")
-        labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in (target, *attributes))
+        labels, *spurious = (rows.decode(name, PRESENT.get, VALUES) for name in wanted)
         splits = rows.decode_numbers(SPLIT, 3)
         sizes, published = np.bincount(splits, minlength=3).tolist(), [sum(counts) for counts in PUBLISHED]
         if not is_usual and sizes != published and not first_of(root, (NOT_PUBLISHED,)):  # here are no published groups
@@ -137,13 +141,6 @@ NAMES = {  # the possible columns of a merged table
     SPURIOUS[0]: (SPURIOUS[0], "place", "a"),
 }
 IMAGE_NAME = re.compile(r"[0-9]{6}\.(jpg|png)")
-
-
-def celeba_columns(root: Path, wanted: Sequence[str], is_usual: bool, notes: list[str]) -> Columns:
-    """Return the columns `IMAGE`, `SPLIT` and ``wanted`` of the lists in ``root`` or else of the merged table."""
-    if source := first_of(root, ATTRIBUTES):
-        return _with_partition(_read_attributes(source, wanted, notes), root, notes)
-    return _read_merged(root, wanted, is_usual)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
