@@ -19,7 +19,7 @@ from dbpt.data.text_array import TextIndex, Texts
 from dbpt.errors import InputError
 from dbpt.storage import row_files
 from dbpt.storage.files import check_readable, open_regular, reason_of
-from dbpt.storage.tensors import DTYPES, TENSOR_NAMES, open_npy, open_safetensors
+from dbpt.storage.tensors import DTYPES, name_of_features, open_npy, open_safetensors
 
 MAX_FAILURES = 0.01
 """The fraction of images that may be unreadable, by default."""
@@ -191,10 +191,7 @@ def _parquet_blocks(file: Path) -> Iterator[NDArray[Any]]:
     rows, first = 0, None
     try:
         names = parquet.read_schema(file).names
-        name = next((name for name in TENSOR_NAMES if name in names), None)
-        if name is None:
-            present = ", ".join(names[:8]) or "none"
-            raise InputError(f"{file}: which column has the features? Call it {TENSOR_NAMES[0]!r}; found: {present}")
+        name = name_of_features(file, names, "column")
         column_position(str(file), names, name)  # refuses a second one
         with parquet.ParquetFile(file) as opened:
             for batch in opened.iter_batches(BLOCK_ROWS, columns=[name]):

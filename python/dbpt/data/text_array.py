@@ -22,7 +22,7 @@ class Texts(Sequence[str]):
     Args:
         data: K texts as UTF-8, one after another. Some may be equal.
         offsets: (K + 1,) int64, the start of each in ``data``, and the end of the last.
-        codes: (N,) int16 or int32, which of them each row has.
+        codes: (N,) int32, which of them each row has.
     """
 
     def __init__(self, data: bytes, offsets: NDArray[np.int64], codes: NDArray[Any]) -> None:
@@ -69,7 +69,7 @@ class Texts(Sequence[str]):
     def filled(self, rows: NDArray[np.int64]) -> "Texts":
         """Return the texts of ``rows`` (n,), in this order; "" where a row is -1."""
         offsets = np.append(self._offsets, self._offsets[-1])
-        return Texts(self._data, offsets, np.append(self._codes, self._codes.dtype.type(self._num_stored))[rows])
+        return Texts(self._data, offsets, np.append(self._codes, np.int32(self._num_stored))[rows])
 
     def map(self, function: Callable[[str], T]) -> Iterator[T]:
         """Yield the result of ``function`` for each row; it is called once for each stored text if these are few."""
@@ -159,8 +159,7 @@ class TextBuilder:
                 self._store(list(islice(code_of, before, None)))
             if len(code_of) > MOST_CODED:
                 self._code_of = None
-        kind = np.int16 if self._num_stored < 1 << 14 else np.int32
-        self._codes.append((stored if codes is None else stored[codes]).astype(kind))
+        self._codes.append(stored if codes is None else stored[codes])
         self._num_rows += len(self._codes[-1])
 
     def _store(self, texts: Sequence[str]) -> None:
@@ -171,7 +170,7 @@ class TextBuilder:
 
     def texts(self) -> Texts:
         """Return the texts of all rows."""
-        codes = np.concatenate([*self._codes, np.zeros(0, np.int16)])
+        codes = np.concatenate([*self._codes, np.zeros(0, np.int32)])
         return Texts(self._data.getvalue(), np.concatenate(self._ends), codes)
 
 

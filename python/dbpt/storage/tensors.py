@@ -186,16 +186,22 @@ def open_npy(path: Path, name: str = "features", hint: str = AS_NUMBERS) -> NDAr
         raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
 
 
+def name_of_features(path: Path, names: Sequence[str], kind: str) -> str:
+    """Return the first of `TENSOR_NAMES` among the ``names``, of a ``kind``. Raises `InputError` if none is there."""
+    for name in TENSOR_NAMES:
+        if name in names:
+            return name
+    present = ", ".join(names[:8]) or "none"
+    raise InputError(f"{path}: which {kind} has the features? Call it {TENSOR_NAMES[0]!r}; found: {present}")
+
+
 def open_safetensors(path: Path) -> NDArray[Any]:
     """Map the only tensor of a ``.safetensors`` file, or the first of `TENSOR_NAMES` that it has."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:  # checks the header
         names = list(file.keys())
-        name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
-        if name is None:
-            present = ", ".join(names[:8]) or "none"
-            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {present}")
+        name = names[0] if len(names) == 1 else name_of_features(path, names, "tensor")
         part = file.get_slice(name)
         shape, dtype = tuple(part.get_shape()), part.get_dtype()
     if dtype not in DTYPES:
