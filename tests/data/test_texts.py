@@ -15,7 +15,7 @@ from table_files import refused
 from dbpt.data import load_dataset
 from dbpt.data import text_array as texts
 from dbpt.data.tables import READERS
-from dbpt.data.text_array import BLOCK_ROWS, RowNames, TextBuilder, TextIndex, Texts
+from dbpt.data.text_array import BLOCK_ROWS, TextBuilder, TextIndex, Texts
 from dbpt.data.writing import write_table
 
 N = 3 * BLOCK_ROWS
@@ -61,12 +61,6 @@ class TestAsAList:
         builder.add(second, np.arange(len(second))[::-1])
         builder.fill(len(first) + len(second) + 2)
         assert builder.texts() == [*first, *second[::-1], "", ""]
-
-
-def test_names_of_rows_store_nothing():
-    names = RowNames(N)
-    assert (names[0], names[-1], names[5:7]) == ("row 1", f"row {N}", ["row 6", "row 7"])
-    assert TextIndex(names).find(["row 3", "x"]).tolist() == [2, -1] and not list(names.repeated())
 
 
 def paths():

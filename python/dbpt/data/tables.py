@@ -25,7 +25,7 @@ from dbpt.data.coding import coded_dataset
 from dbpt.data.dataset import Dataset
 from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
-from dbpt.data.text_array import RowNames, TextBuilder, TextIndex, Texts
+from dbpt.data.text_array import TextBuilder, TextIndex, Texts
 from dbpt.data.writing import BATCH_ROWS, unmarked
 from dbpt.errors import InputError, nearest
 from dbpt.storage.files import READ_BLOCK, open_regular, reason_of, system_errors
@@ -74,7 +74,7 @@ def dataset_of(columns: tabular.Columns, root: Path, request: tabular.DataReques
     if request.images:
         paths: Sequence[str] = columns.image_paths(names["path"], root)
     elif own_names is None:
-        paths = RowNames(len(columns.lines))
+        paths = Texts.of(f"row {row + 1}" for row in range(len(columns.lines)))
     elif "" in own_names:
         row, column = own_names.index(""), names["path"]
         raise InputError(f"{columns.where(row)}: {column} is empty; name every row, or drop the column")

@@ -1,6 +1,5 @@
 """`Texts`: the texts of many rows, such as paths or the cells of a column, without a Python object for each."""
 
-import copy
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -62,9 +61,7 @@ class Texts(Sequence[str]):
 
     def take(self, rows: NDArray[np.int64] | slice) -> "Texts":
         """Return the texts of ``rows`` (n,), in this order."""
-        taken = copy.copy(self)
-        taken._codes = self._codes[rows]
-        return taken
+        return Texts(self._data, self._offsets, self._codes[rows])
 
     def filled(self, rows: NDArray[np.int64]) -> "Texts":
         """Return the texts of ``rows`` (n,), in this order; "" where a row is -1."""
@@ -115,17 +112,6 @@ def joined(texts: Sequence[str], separator: str) -> bytearray:
         block = separator.join(texts[start : start + BLOCK_ROWS])
         data += f"{separator if start else ''}{block}".encode("utf-8", "surrogateescape")
     return data
-
-
-class RowNames(Texts):
-    """The names "row 1", "row 2", ... of rows that no one has named. Nothing is stored."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(b"", np.zeros(1, np.int64), np.arange(number, dtype=np.int32))
-        self._num_stored = number
-
-    def _decoded(self, codes: NDArray[Any]) -> list[str]:
-        return [f"row {code + 1}" for code in codes.tolist()]
 
 
 class TextBuilder:

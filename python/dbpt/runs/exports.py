@@ -128,8 +128,8 @@ class ZeroShotWeights:
 
 
 MOST_BYTES = 2_000_000_000
-ONNX = "onnx onnxruntime onnxscript"
 """A protobuf file has less than 2 GiB; the graph needs some of them."""
+ONNX = "onnx onnxruntime onnxscript"
 
 
 class _Outputs(torch.nn.Module):
