@@ -236,6 +236,18 @@ def command(capsys):
 
 
 @pytest.fixture
+def printed(command):
+    """Run a command that must work; returns what it prints."""
+
+    def run(*arguments: object) -> str:
+        code, printed, shown = command(*arguments)
+        assert code == 0, shown
+        return printed
+
+    return run
+
+
+@pytest.fixture
 def refusal(command):
     """Run a command that must fail for the user's fault and print nothing; returns the line that says so."""
 

@@ -1,17 +1,13 @@
 """Callbacks of `fit` and `compare`, and history.jsonl while training goes."""
 
 import json
-import signal
 
 import pytest
 from comparisons import compare
 from comparisons import contents as comparison_contents
-from kill_moments import armed
-from launcher import Launcher
 from runs import contents, epochs_saved, fit, history_of
 
 import dbpt
-from dbpt.cli import main
 from dbpt.errors import InputError
 
 
@@ -40,9 +36,16 @@ def without_best(lines):
     return [{name: value for name, value in line.items() if name != "best"} for line in lines]
 
 
-def test_a_fit_tells_its_callbacks_what_its_history_gets_line_by_line(tiny, tmp_path):
-    seen = Seen()
-    run = fit(tiny, tmp_path / "run", callbacks=[seen, object.__new__(type("Other", (), {"on_fit_end": print}))])
+@pytest.fixture(scope="module")
+def seen(tiny, tmp_path_factory) -> Seen:
+    """What a whole run tells."""
+    seen, other = Seen(), object.__new__(type("Other", (), {"on_fit_end": print}))
+    fit(tiny, tmp_path_factory.mktemp("seen") / "run", callbacks=[seen, other])
+    return seen
+
+
+def test_a_fit_tells_its_callbacks_what_its_history_gets_line_by_line(tiny, seen):
+    run = seen.results[0].folder
     expected = without_best(history_of(run))
     assert [line["row"] for line in expected] == ["erm"] * 6 + ["dbpt"] * 6
     assert [dict(line) for line in seen.epochs] == expected
@@ -57,31 +60,19 @@ def test_a_fit_tells_its_callbacks_what_its_history_gets_line_by_line(tiny, tmp_
     assert result.folder == run and result.table() == dbpt.Result.read(run).table()
 
 
-def test_after_kill_and_resume_the_history_is_that_of_an_uninterrupted_run(launcher: Launcher, tiny, tmp_path):
-    """Killed before the second checkpoint of dbpt, so that the history is ahead of it."""
-    whole = Seen()
-    expected, run = fit(tiny, tmp_path / "expected", callbacks=[whole]), tmp_path / "run"
-    command = ["fit", str(tiny.table), *tiny.arguments, "--out", str(run)]
-    assert launcher.run(command, tmp_path / "stderr", first=armed("before the checkpoint", 8)) == -signal.SIGKILL
-    saved = [epochs_saved(run / "checkpoints" / f"{name}.safetensors") for name in ("erm", "dbpt")]
-    written = history_of(run)
-    assert without_best(written) == written and len(written) == 8
-    assert sum(saved) == 7
-    with (run / "history.jsonl").open("a") as file:  # as a full disk or a lost page could leave it
-        file.write('{"row": "db')
-    resumed = Seen()
-    fit(tiny, run, resume=True, callbacks=[resumed])
-    assert resumed.files == whole.files[sum(saved) :]
-    assert contents(run) == contents(expected)
-
-
 @pytest.mark.parametrize("error", [RuntimeError, InputError, KeyboardInterrupt, MemoryError])
-def test_a_callback_that_raises_stops_the_run_which_can_be_resumed(tiny, tiny_run, tmp_path, error):
-    run = tmp_path / "run"
+def test_a_callback_that_raises_stops_the_run_which_goes_on_from_its_checkpoints(tiny, tiny_run, seen, tmp_path, error):
+    run, resumed = tmp_path / "run", Seen()
     with pytest.raises(error, match="enough"):
         fit(tiny, run, callbacks=[Seen(stop_at=9, error=error)])
     assert not (run / "metrics.json").exists() and len(history_of(run)) == 9
-    fit(tiny, run, resume=True)
+    assert without_best(history_of(run)) == history_of(run)
+    saved = sum(epochs_saved(run / "checkpoints" / f"{name}.safetensors") for name in ("erm", "dbpt"))
+    assert saved < 9  # the history is ahead
+    with (run / "history.jsonl").open("a") as file:  # as a full disk or a lost page could leave it
+        file.write('{"row": "db')
+    fit(tiny, run, resume=True, callbacks=[resumed])
+    assert resumed.files == seen.files[saved:]
     assert contents(run) == contents(tiny_run)
 
 
@@ -128,7 +119,7 @@ def test_wrong_callbacks_get_one_line(tmp_path, function, wrong):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tiny_run, tmp_path):
+def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tmp_path):
     class Replace(dbpt.Callback):
         def on_epoch_end(self, row, epoch, metrics):
             (tmp_path / "run" / "history.jsonl").unlink()
@@ -136,6 +127,3 @@ def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tiny_run, t
 
     with pytest.raises(InputError, match="history.jsonl: cannot write: Is a directory; free space or"):
         fit(tiny, tmp_path / "run", callbacks=[Replace()])
-    (tmp_path / "run" / "history.jsonl").rmdir()
-    main(["fit", "--resume", "--out", str(tmp_path / "run")])
-    assert contents(tmp_path / "run") == contents(tiny_run)

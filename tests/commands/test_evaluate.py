@@ -45,10 +45,9 @@ def test_evaluate_on_a_table_with_nothing_but_a_test_split(tiny, tiny_run, test_
     assert result["pseudo_quality"]["split"] == "all"
 
 
-def test_the_adjusted_average_needs_training_rows(tiny, tiny_run, copied, test_only, command, refusal):
+def test_the_adjusted_average_needs_training_rows(tiny, tiny_run, copied, test_only, command, printed, refusal):
     cache = ("--cache", tiny.cache)
-    code, out, _ = command("evaluate", tiny_run, test_only, *cache, "--average", "adjusted")
-    assert code == 0
+    out = printed("evaluate", tiny_run, test_only, *cache, "--average", "adjusted")
     assert "average and gap: adjusted" in " ".join(out.split())
     unknown = {"dataset": {"counts": {"train": [1, 2, -3]}}}
     (copied / "metrics.json").write_text(json.dumps(metrics_of(tiny_run) | unknown))
@@ -66,7 +65,7 @@ def test_evaluate_labels_as_the_run_did(tiny, tiny_run, test_only, copied):
     assert found[0].pseudo_quality.n_unlabelled == 0 < found[1].pseudo_quality.n_unlabelled
 
 
-def test_evaluate_without_attributes_uses_pseudo_groups_and_says_so(tiny, tiny_run, command):
+def test_evaluate_without_attributes_uses_pseudo_groups_and_says_so(tiny, tiny_run, printed):
     rows = [row for row in tiny.rows() if row["split"] == "test"]
     table = tiny.write("test-no-attribute", without(rows, "attribute"))
     result = dbpt.evaluate(tiny_run, table, cache=str(tiny.cache)).to_dict()
@@ -76,9 +75,7 @@ def test_evaluate_without_attributes_uses_pseudo_groups_and_says_so(tiny, tiny_r
     labels = np.array([["box", "disc"].index(row["label"]) for row in tiny.rows()])
     groups = (labels * 2 + tensors["pseudo_attributes"])[tensors["splits"] == 2]
     assert [g["n"] for g in result["rows"][0]["test"]["groups"]] == np.bincount(groups, minlength=4).tolist()
-    code, out, _ = command("evaluate", tiny_run, table, "--cache", tiny.cache)
-    assert code == 0
-    assert "pseudo" in out
+    assert "pseudo" in printed("evaluate", tiny_run, table, "--cache", tiny.cache)
 
 
 def test_evaluate_reads_the_table_with_the_runs_words(tiny, tiny_run):
@@ -101,10 +98,9 @@ def test_evaluate_refuses_known_data_sets_of_other_classes(tiny_run, copied, tmp
         dbpt.evaluate(copied, "waterbirds", root=tmp_path)
 
 
-def test_evaluate_takes_the_runs_own_data_or_a_demo(tiny, tiny_run, tmp_path, command, monkeypatch):
-    code, own, _ = command("evaluate", tiny_run, "--json")
-    assert code == 0
-    assert json.loads(own) == dbpt.evaluate(tiny_run).to_dict() == dbpt.evaluate(tiny_run, tiny.table).to_dict()
+def test_evaluate_takes_the_runs_own_data_or_a_demo(tiny, tiny_run, tmp_path, command, printed, monkeypatch):
+    own = json.loads(printed("evaluate", tiny_run, "--json"))
+    assert own == dbpt.evaluate(tiny_run).to_dict() == dbpt.evaluate(tiny_run, tiny.table).to_dict()
     refused = "Error: data 'waterbirds': its classes are landbird, waterbird, the run's are box, disc; evaluate on a "
     monkeypatch.setattr("dbpt.data.demo._write", lambda name, root, *_: root.mkdir(parents=True))
     code, _, said = command("evaluate", tiny_run, "demo", "--cache", tmp_path)
@@ -130,8 +126,7 @@ def test_evaluate_misses_a_tokenizer_before_it_embeds(tiny, copied, test_only, m
     assert next(dbpt.load(copied).predict(tiny.images(1))).error is None
 
 
-def test_evaluate_shows_training_rows_where_there_are_no_others(tiny, tiny_run, command):
+def test_evaluate_shows_training_rows_where_there_are_no_others(tiny, tiny_run, printed):
     table = tiny.write("train-only", [row for row in tiny.rows() if row["split"] == "train"])
-    code, out, _ = command("evaluate", tiny_run, table, "--cache", tiny.cache)
-    assert code == 0
+    out = printed("evaluate", tiny_run, table, "--cache", tiny.cache)
     assert out.startswith("train-only: training split, 50 images (no other split;")

@@ -10,7 +10,7 @@ import torch
 from runs import FILES, fit, groups_of, history_of, metrics_of, pseudo_attributes, result_bytes, said
 from safetensors import safe_open
 from safetensors.numpy import load_file
-from tiny import ATTRIBUTES, CLASSES, SIZES
+from tiny import ATTRIBUTES, CLASSES, SIZES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -118,8 +118,8 @@ def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tm
     assert note in " ".join(str(run).split())
     assert 8 <= num_val <= 12  # 0.2 of 50
     assert (splits == 2).sum() == 32
-    groups = groups_of(run.folder)
-    assert all(int(group["n_val"]) >= 1 for group in groups)
+    assert [row["split"] for row in rows_of(run.folder / "predictions.csv")].count("val") == num_val
+    assert all(int(group["n_val"]) >= 1 for group in groups_of(run.folder))
     other = fit(tiny, tmp_path / "other", table, val_fraction=0.5, baselines=False)
     assert (load_file(other / "pseudo_attributes.safetensors")["splits"] == 1).sum() == pytest.approx(25, abs=2)
     oracle = fit(tiny, tmp_path / "oracle", table, model_selection="true-wga", baselines=False)
@@ -210,8 +210,6 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
         ({"n_ctx": None, "ctx_init": "dog " * 21}, "21 context tokens don't fit: at most 20"),
         ({"n_ctx": None, "ctx_init": "a photo of a {}"}, "--ctx-init 'a photo of a {}': has a brace; write the words"),
         ({"group_source": "true"}, "--group-source true: .*bare.csv has no attribute"),
-        ({"model_selection": "true-wga"}, "--model-selection true-wga: .*bare.csv has no attribute"),
-        ({"attributes": None}, "no spurious attribute"),
         ({"prompts": "group", "group_template": ("a {}.",)}, "--group-template: 'a {}.'; expected one {class}"),
     ):
         with pytest.raises(InputError, match=match):

@@ -1,6 +1,7 @@
 """Several attributes as factors, from the command line to a run's files, and those who read a run again."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from html_page import Page
 from runs import contents, fit, groups_of, interrupted, metrics_of
@@ -162,14 +163,13 @@ def test_a_known_value_is_kept_where_another_factor_of_the_image_is_guessed(tiny
         fit(tiny, tmp_path / "none", tiny.write("no-factors", none), guess_only_unknown=True, **settings)
 
 
-def test_the_command_line_takes_factors_and_says_how_to_write_them(tiny, table, command, refusal, tmp_path):
+def test_the_command_line_takes_factors_and_says_how_to_write_them(tiny, table, printed, refusal, tmp_path):
     options = options_of(tiny.backbone)
-    code, printed, _ = command("guess", table, *options, "--factors", *FACTORS, "--out", tmp_path / "g.csv")
-    assert code == 0
-    assert "shares of ground: meadow " in printed and "shares of light: day " in printed
-    assert "light alone: right for " in printed
-    assert "box · meadow, noon" not in printed and "disc · meadow, " in printed
-    assert command("data", "check", table, "--factors", *FACTORS)[0] == 0
+    told = printed("guess", table, *options, "--factors", *FACTORS, "--out", tmp_path / "g.csv")
+    assert "shares of ground: meadow " in told and "shares of light: day " in told
+    assert "light alone: right for " in told
+    assert "box · meadow, noon" not in told and "disc · meadow, " in told
+    printed("data", "check", table, "--factors", *FACTORS)
     for repeated, part in (
         (["--factors", "a: b, c", "--factors", "d: e, f"], "write all factors after the first: --factors 'style: p"),
         (["--factors", "a: b, c", "--proportions", "1", "2"], "--proportions with --factors"),
@@ -188,15 +188,12 @@ def test_results_name_each_factor_alone_and_only_the_combinations_that_occur(run
         *(("box", name) for name in LIGHT[:2]),
         *(("disc", name) for name in LIGHT),
     ]
-    rows = [row for row in rows_of(run / "predictions.csv") if row["split"] == "test"]
-    truth = {row["path"]: row for row in rows_of(table)}
+    tested = pd.read_csv(run / "predictions.csv").query("split == 'test'")
+    tested = tested.merge(pd.read_csv(table)[["path", "ground", "light"]])
     for factor in (ground, light):
-        for each in factor.groups:
-            members = [
-                r for r in rows if (r["label"], truth[r["path"]][factor.name]) == (each.class_name, each.attribute)
-            ]
-            right = sum(row["prediction"] == row["label"] for row in members)
-            assert (each.n, each.accuracy) == (len(members), pytest.approx(right / len(members)))
+        of_groups = (tested["prediction"] == tested["label"]).groupby([tested["label"], tested[factor.name]])
+        found = {(each.class_name, each.attribute): (each.n, each.accuracy) for each in factor.groups}
+        assert found == of_groups.agg(["size", "mean"]).apply(tuple, axis=1).to_dict()
         assert factor.worst.accuracy == min(each.accuracy for each in factor.groups)
         assert factor.gap == pytest.approx(result.average_accuracy - factor.worst.accuracy)
     shown, page = result.table(), (run / "report.html").read_text()

@@ -82,11 +82,17 @@ def in_blocks(rank, arguments):
 
 
 @pytest.mark.parametrize(
-    "choice", ["--batch-size 0", "--objective groupdro --features live --batch-size 29 --epochs 2"]
+    ("choice", "of_two"),
+    [
+        ("--batch-size 0", in_blocks),
+        # of a batch, one rank has 14 rows and the other 15: two blocks and three
+        ("--objective groupdro --features live --batch-size 29 --epochs 2", in_blocks),
+        # 50 rows in batches of 49: the first rank has nothing of the last one
+        ("--features live --batch-size 49 --epochs 3", command),
+    ],
 )
-def test_two_ranks_read_features_in_blocks_from_the_same_files_or_draw_live_images(fit_arguments, tmp_path, choice):
-    """Of a batch of 29 rows, one rank has 14 and the other 15: two blocks and three."""
-    for name, count, target in (("one", 1, command), ("two", 2, in_blocks)):
+def test_two_ranks_read_features_in_blocks_and_draw_live_images_as_one(fit_arguments, tmp_path, choice, of_two):
+    for name, count, target in (("one", 1, command), ("two", 2, of_two)):
         arguments = [*fit_arguments, *LINEAR, *choice.split(), "--out", str(tmp_path / name / "run")]
         launch(tmp_path / name, count, target, arguments).finished()
     same_to_rounding(tmp_path / "two" / "run", tmp_path / "one" / "run")
@@ -129,14 +135,6 @@ def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
     choice = [*LINEAR, "--epochs", "1", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
     launched = launch(tmp_path, 2, fit_small_demo, ["fit", "demo", *choice]).finished()
     assert launched.printed("err")[0].count("drawing demo-waterbirds") == 1
-
-
-def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
-    """50 rows in batches of 49: the first rank has nothing of the last one."""
-    choice = ["--no-baselines", "--features", "live", "--batch-size", "49", "--epochs", "3"]
-    launch(tmp_path, 2, command, [*fit_arguments, *choice, "--out", str(tmp_path / "run")]).finished()
-    settings = {"baselines": False, "features": "live", "batch_size": 49, "epochs": 3}
-    same_to_rounding(tmp_path / "run", fit(tiny, tmp_path / "one", **settings))
 
 
 def stay(rank, arguments):

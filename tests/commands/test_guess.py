@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import fit, metrics_of, pseudo_attributes
+from runs import metrics_of, pseudo_attributes
 from tiny import ATTRIBUTES, CLASSES, options_of, rows_of
 
 import dbpt
@@ -150,11 +150,3 @@ def test_a_runs_predictions_are_audited_like_the_run(tiny, tiny_run, settings):
         by_file = dbpt.audit(tiny.table, predictions=tiny_run / "predictions.csv", split=split, **settings)
         by_run = dbpt.audit(predictions=tiny_run, split=split)
         assert [(each.n, each.correct) for each in by_file.groups] == [(each.n, each.correct) for each in by_run.groups]
-
-
-def test_a_validation_split_that_was_made_is_in_the_file(tiny, tmp_path):
-    rows = [row for row in tiny.rows() if row["split"] == "train"]
-    bare = tiny.write("guess-unsplit", [{name: row[name] for name in ("path", "label")} for row in rows])
-    run = fit(tiny, tmp_path / "run", bare, baselines=False, epochs=2)
-    splits = [row["split"] for row in rows_of(run / "predictions.csv")]
-    assert len(splits) == len(rows) and splits.count("val") == metrics_of(run)["rows"][-1]["val"]["n"]

@@ -182,12 +182,8 @@ def test_predict_command_marks_bad_images_and_goes_on(tiny, tiny_run, tmp_path, 
 
 
 def test_predict_command_refuses_in_one_line(tiny_run, tmp_path, refusal):
-    (tmp_path / "empty").mkdir()
-    for arguments, message in (
-        ((tiny_run,), "no image is named"),
-        ((tiny_run, tmp_path / "empty"), "holds no image file"),
-    ):
-        assert message in refusal("predict", *arguments)
+    assert "no image is named" in refusal("predict", tiny_run)
+    assert "holds no image file" in refusal("predict", tiny_run, tmp_path)
 
 
 def test_predict_command_writes_nothing_if_no_image_can_be_read(tiny_run, tmp_path, refusal):

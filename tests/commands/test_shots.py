@@ -168,14 +168,6 @@ def test_precomputed_features_in_the_order_of_the_data_are_those_of_the_drawn_ro
         fit(tiny, tmp_path / "short", **SHOTS, embeddings=str(tmp_path / "short.npy"))
 
 
-def test_clusters_and_other_objectives_know_only_the_drawn_rows(tiny, tmp_path):
-    clustered = fit(tiny, tmp_path / "clusters", **{**SHOTS, "attributes": ["clusters:2"]})
-    assert sum(metrics_of(clustered)["dataset"]["train_counts_pseudo"]) == 10
-    for objective in ("subg", "jtt"):
-        again = fit(tiny, tmp_path / objective, **SHOTS, objective=objective)
-        assert training_paths(again) and len(training_paths(again)) == 10
-
-
 def test_the_average_is_plain_where_the_literature_has_an_adjusted_one(tiny):
     dataset = replace(dbpt.load_dataset(tiny.table), average="adjusted")
     assert few_shots(dataset, 5, val_fraction=0.2, seed=0).average == "plain"

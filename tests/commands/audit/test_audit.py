@@ -188,22 +188,16 @@ def test_copies_of_images_are_counted_and_named(tiny, settings):
     assert not any("copies" in text for text in dbpt.audit(tiny.table, **settings).warnings)
 
 
-def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it_has(tiny, settings):
-    right = {("disc", "meadow"): 0.9, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
-    table, predictions = many_rows(tiny, "once", right)
-    more, thrice = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}, []
-    for path in (table, predictions):
-        rows = rows_of(path)
-        for copy in (1, 2):
-            for row in rows_of(table):
-                link = table.parent / f"{copy}-{row['path']}"
-                if not link.exists():
-                    link.symlink_to(table.parent / row["path"])
-            rows += [{**row, "path": f"{copy}-{row['path']}"} for row in rows_of(path)]
-        thrice.append(tiny.write(f"thrice-{path.stem}", rows))
+def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it_has(tiny):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    mine = [row["label"] if n % 4 else CLASSES[row["label"] == CLASSES[0]] for n, row in enumerate(rows)]
+    copies = [row | {"path": f"{copy}-{row['path'].replace('/', '-')}"} for copy in (1, 2) for row in rows]
+    for row, copy in zip(rows * 2, copies, strict=True):
+        (tiny.table.parent / copy["path"]).symlink_to(tiny.table.parent / row["path"])
+    factors = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}
     found, once = (
-        dbpt.audit(data, predictions=mine, **settings | {"attributes": None} | more).figures
-        for data, mine in (thrice, (table, predictions))
+        dbpt.audit(tiny.write(f"{len(table)}-rows", table), predictions=answers, **tiny.backbone | factors).figures
+        for table, answers in ((rows + copies, mine * 3), (rows, mine))
     )
     assert (found.data.n, found.explained.n) == (3 * once.data.n, once.data.n)
     tests = [[each.explained, *(factor.explained for factor in each.factors)] for each in (found, once)]
@@ -307,9 +301,9 @@ def test_an_audit_that_fails_leaves_no_folder(tiny, settings, tmp_path, monkeypa
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
-def test_the_command_prints_the_table_within_80_columns_and_names_the_report(tiny, settings, command, tmp_path):
-    code, out, _ = command("audit", tiny.table, "--out", tmp_path / "audit", *options_of(settings))
-    assert code == 0 and f"report: {tmp_path / 'audit' / 'audit.html'}" in out
+def test_the_command_prints_the_table_within_80_columns_and_names_the_report(tiny, settings, printed, tmp_path):
+    out = printed("audit", tiny.table, "--out", tmp_path / "audit", *options_of(settings))
+    assert f"report: {tmp_path / 'audit' / 'audit.html'}" in out
     assert max(map(len, out.replace(str(tmp_path), "").splitlines())) <= 80
     assert "worst group" in out and "Cramér's V" in out
 

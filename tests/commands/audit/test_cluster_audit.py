@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 
-import numpy as np
 import pandas as pd
 import pytest
 from html_page import Page
@@ -53,16 +52,6 @@ def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right
     told = Page((tmp_path / "audit" / "audit.html").read_text()).words
     assert "have the commonest attribute of their cluster" in told
     assert not any(name in told for name in ATTRIBUTES)
-
-
-@pytest.mark.parametrize("predictions", ["probe", "file"])
-def test_other_predictions(tiny, predictions):
-    if predictions == "probe":
-        pytest.importorskip("sklearn")
-    else:
-        predictions = np.array([row["label"] for row in tiny.rows() if row["split"] == "test"])
-    found = dbpt.audit(tiny.table, predictions=predictions, attributes="clusters:3", **tiny.backbone)
-    assert len(found.groups) == 6 and found.figures.group_kind == "pseudo"
 
 
 def test_images_csv_names_the_cluster_of_each_image_as_its_attribute(tiny, tmp_path):

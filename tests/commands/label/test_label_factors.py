@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import test_label
 from html_page import Page
@@ -68,19 +69,15 @@ def test_a_person_is_asked_for_each_factor_and_finds_the_true_figures_of_each(ru
     result = dbpt.judge_labels(sample, labels).to_dict()
     test = metrics_of(run)["rows"][-1]["test"]
     assert result["corrected"]["worst_group_accuracy"]["value"] == test["worst_group_accuracy"]
-    predicted = {row["path"]: row for row in rows_of(run / "predictions.csv") if row["split"] == "test"}
-    for place, factor in enumerate(result["factors"]):
-        name, values = factor["name"], (ATTRIBUTES, LIGHT)[place]
-        assert (name, tuple(factor["values"]), factor["n_labelled"]) == (("ground", "light")[place], values, 32)
-        right = [row[f"pseudo_{name}"] == truth[path][place] for path, row in predicted.items()]
-        assert factor["pseudo_accuracy"]["value"] == pytest.approx(np.mean(right))
+    tested = pd.read_csv(run / "predictions.csv").query("split == 'test'")
+    for place, (factor, name) in enumerate(zip(result["factors"], ("ground", "light"), strict=True)):
+        values, true = (ATTRIBUTES, LIGHT)[place], tested["path"].map(lambda path, place=place: truth[path][place])
+        assert (factor["name"], tuple(factor["values"]), factor["n_labelled"]) == (name, values, 32)
+        assert factor["pseudo_accuracy"]["value"] == pytest.approx((tested[f"pseudo_{name}"] == true).mean())
+        of_groups = (tested["prediction"] == tested["label"]).groupby([tested["label"], true])
         for group in factor["groups"]:
-            chosen = [
-                row["prediction"] == row["label"]
-                for path, row in predicted.items()
-                if (row["label"], truth[path][place]) == (sorted(CLASSES)[group["label"]], values[group["attribute"]])
-            ]
-            assert (group["n_labelled"], group["accuracy"]["value"]) == (len(chosen), pytest.approx(np.mean(chosen)))
+            right = of_groups.get_group((sorted(CLASSES)[group["label"]], values[group["attribute"]]))
+            assert (group["n_labelled"], group["accuracy"]["value"]) == (len(right), pytest.approx(right.mean()))
     _, printed, _ = command("label", sample, "--labels", labels)
     shown = printed.splitlines()
     titles = [shown.index(line) for line in ("ground:", "light:", "combinations of ground and light:")]
