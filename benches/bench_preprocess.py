@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from dbpt.clip.model import default_preprocess, image_preprocessing
+from dbpt.clip.preprocessing import default_preprocess, image_preprocessing
 from dbpt.features.images import pillow_warnings, read_image
 
 IMAGES, ROUNDS, SIZE = 64, 15, (500, 375)

@@ -26,8 +26,8 @@ import dbpt
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
-from dbpt.evaluation.association import explained_errors
 from dbpt.evaluation.audited_predictions import probe_predictions
+from dbpt.evaluation.explained_by_attribute import explained_errors
 from dbpt.evaluation.family_guesses import Images, guess_families
 from dbpt.evaluation.family_ranking import score_families
 from dbpt.evaluation.family_score import LARGEST_Q, SMALLEST_DIFFERENCE, Score

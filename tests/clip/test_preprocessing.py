@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from dbpt.clip.model import Preprocessing, default_preprocess, image_preprocessing
+from dbpt.clip.preprocessing import Preprocessing, default_preprocess, image_preprocessing
 
 
 def noise(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Image:

@@ -11,8 +11,8 @@ from html_page import Page
 import dbpt
 from dbpt.cautions import caution
 from dbpt.commands.discover.page import MOST_TABLED, render_discovery
-from dbpt.evaluation.association import Distribution
 from dbpt.evaluation.discovery_fields import Confirmation
+from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.report.density_chart import density_chart
 from dbpt.report.discovery_sentences import confirmation_in_words, evidence_of, label_of
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, ncx2
 
-from dbpt.evaluation.association import explained_errors
 from dbpt.evaluation.audit_verdict import detectable_difference, noncentrality
+from dbpt.evaluation.explained_by_attribute import explained_errors
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 50, 5000])

@@ -9,7 +9,7 @@ from table_files import rows
 
 from dbpt.data import load_dataset
 from dbpt.errors import InputError
-from dbpt.guesses.label import doubts_column, doubts_of_cells, read_pseudo_attributes
+from dbpt.guesses.apply_method import doubts_column, doubts_of_cells, read_pseudo_attributes
 
 NAMES = ("img/a.jpg", "img/b.jpg", "c.jpg", "d.jpg")
 GOOD = "path,attribute\nimg/a.jpg,sea\nimg/b.jpg,land\nc.jpg,sky\nd.jpg,\n"

@@ -6,7 +6,7 @@ from runs import said
 
 from dbpt.data.words import Words, combined, parse_factors
 from dbpt.guesses import label_attributes
-from dbpt.guesses.label import by_suspect, label_suspects
+from dbpt.guesses.apply_method import by_suspect, label_suspects
 
 ENTRIES = ("style: photo, sketch, art", "place: indoor, outdoor", "place[ship]: sea, harbour", "place[fish]: sea")
 CLASSES = ("car", "ship", "dog", "fish")

@@ -13,7 +13,7 @@ from dbpt.clip.text_path import ChunkedTower
 from dbpt.clip.text_tower import GeneralTower, prompt_token_ids
 from dbpt.data.words import Words
 from dbpt.heads import HeadStart, PromptHead
-from dbpt.heads.group_prompts import class_prompts
+from dbpt.heads.class_and_group_prompts import class_prompts
 from dbpt.heads.prompt import OFFSET_STEP
 from dbpt.training import model_selection
 

@@ -8,7 +8,7 @@ from layouts import write_birds
 
 import dbpt
 from dbpt.data import DATASETS, Words, parse_factors
-from dbpt.heads.group_prompts import class_prompts, group_prompts, group_texts
+from dbpt.heads.class_and_group_prompts import class_prompts, group_prompts, group_texts
 
 WORDS = Words(
     classes={"dog": ("dog", "puppy"), "bird": ("bird",)},

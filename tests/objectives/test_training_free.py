@@ -6,7 +6,7 @@ import pytest
 from dbpt.data import Words
 from dbpt.data.words import Factor, combined
 from dbpt.errors import InputError
-from dbpt.heads.group_prompts import group_texts
+from dbpt.heads.class_and_group_prompts import group_texts
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.runs.pretrained import FeatureClassifier
 

@@ -21,7 +21,7 @@ from test_examples import EXAMPLES, printed
 import dbpt
 import dbpt.data.demo
 from dbpt import InputError
-from dbpt.clip.model import default_preprocess, image_preprocessing
+from dbpt.clip.preprocessing import default_preprocess, image_preprocessing
 
 
 @pytest.fixture(scope="module")

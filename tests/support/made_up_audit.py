@@ -7,8 +7,8 @@ from made_up_guesses import guesses_of
 from made_up_results import worded
 
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.association import ExplainedErrors
 from dbpt.evaluation.audit_fields import AuditedData, AuditFigures, NextStep, Suspicious, Verdict
+from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.evaluation.results import BackboneSummary
 from dbpt.report.group_pictures import contact_sheets, group_examples
 from dbpt.report.thumbnails import ImageFiles

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional as F
 
 from dbpt import arguments
-from dbpt.clip.model import Preprocessing
 from dbpt.clip.precision import IMAGE_PRECISIONS, image_precision_of
+from dbpt.clip.preprocessing import Preprocessing
 from dbpt.clip.spec import Tokenizer, first_cut
 from dbpt.clip.text_path import build_text_tower, text_path
 from dbpt.clip.text_tower import PromptLayout, token_embedding

@@ -17,6 +17,7 @@ from dbpt.clip import spec as specs
 from dbpt.clip.backbone import DAMAGED, Backbone
 from dbpt.clip.named_files import check_weights_file, tokenizer_file
 from dbpt.clip.precision import IMAGE_PRECISIONS, best_precision, check_image_precision, image_precision_of
+from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
 from dbpt.errors import InputError, foreign_errors
 from dbpt.storage.files import file_sha256, reason_of, system_errors
 
@@ -152,7 +153,7 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     return Backbone(
         model=model,
         tokenizer=tokenizer,
-        preprocess=models.image_preprocessing(model, spec["preprocess"]),
+        preprocess=image_preprocessing(model, spec["preprocess"]),
         device=device,
         embed_dim=int(spec["config"]["embed_dim"]),
         spec=spec,
@@ -190,7 +191,7 @@ def _published(spec: dict[str, Any]) -> torch.nn.Module:
             name, tag, force_quick_gelu=quick, require_pretrained=True, pretrained_text=False
         )
     assert isinstance(model, torch.nn.Module)
-    spec.setdefault("preprocess", models.clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
+    spec.setdefault("preprocess", clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
     _settle_digest(spec["weights"], models.state_digest(model), f"model {name!r}, pretrained {tag!r}")
     return model
 

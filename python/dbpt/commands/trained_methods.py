@@ -23,7 +23,7 @@ from dbpt.evaluation.results import OnlyPrompts, Repeat, Row
 from dbpt.evaluation.study_metrics import row_of, titled, trained_row, with_answers
 from dbpt.guesses.grouping import Use
 from dbpt.heads import HEADS, Head, HeadStart
-from dbpt.heads.group_prompts import class_prompts, group_prompts, group_texts
+from dbpt.heads.class_and_group_prompts import class_prompts, group_prompts, group_texts
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs

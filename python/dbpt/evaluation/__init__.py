@@ -4,14 +4,12 @@ Nothing here makes sentences or writes files. The functions below take arrays, a
 """
 
 from dbpt.evaluation.accuracy import Group, GroupMetrics, group_metrics, merged_metrics
-from dbpt.evaluation.association import (
+from dbpt.evaluation.explained_by_attribute import (
     ExplainedErrors,
-    PseudoGroupQuality,
-    PseudoQuality,
     cramers_v,
     explained_errors,
-    pseudo_attribute_quality,
 )
+from dbpt.evaluation.guess_quality import PseudoGroupQuality, PseudoQuality, pseudo_attribute_quality
 from dbpt.evaluation.intervals import (
     exact_interval,
     gap_interval,

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from dbpt.data.words import joint_codes
 from dbpt.evaluation.accuracy import Group, are_apart, worst_first
-from dbpt.evaluation.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.evaluation.audit_fields import (
     SIGNIFICANT,
     AuditedFactor,
@@ -26,6 +25,7 @@ from dbpt.evaluation.audit_fields import (
     classes_of_one_attribute,
 )
 from dbpt.evaluation.audit_subject import Subject
+from dbpt.evaluation.explained_by_attribute import ExplainedErrors, cramers_v, explained_errors
 from dbpt.evaluation.study_metrics import metrics_of
 from dbpt.groups import SMALL_GROUP, group_counts, group_ids
 from dbpt.guesses.base import OWN_VALUES

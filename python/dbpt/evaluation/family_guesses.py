@@ -16,10 +16,10 @@ from dbpt.data import StoredFeatures, Words
 from dbpt.data.other_columns import Source
 from dbpt.environment import progress_bar
 from dbpt.groups.ids import evenly_spaced
+from dbpt.guesses.apply_method import label_quietly
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
 from dbpt.guesses.column_values import LEAST_SHARE
 from dbpt.guesses.doubts import kappa
-from dbpt.guesses.label import label_quietly
 from dbpt.guesses.trust import Trust, guess_trust
 from dbpt.guesses.value_families import CodedFamily, readable
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.other_columns import Source
 from dbpt.environment import progress_bar
-from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
+from dbpt.evaluation.explained_by_attribute import BOOTSTRAPS, ExplainedErrors, explained_errors
 from dbpt.evaluation.family_guesses import Guessed, GuessedFamily, Images
 from dbpt.evaluation.family_score import LARGEST_Q, Explained, Score
 from dbpt.evaluation.intervals import largest_difference

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dbpt.evaluation.association import ExplainedErrors
 from dbpt.evaluation.discovery_fields import Rule, RuleKind
+from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.evaluation.family_guesses import GuessedFamily
 from dbpt.evaluation.intervals import GroupDifference
 from dbpt.guesses.doubts import LOWEST_AGREEMENT

@@ -1,5 +1,6 @@
 """Pseudo attributes: the spurious attribute of each row, guessed by CLIP's words or a probe. Needs no torch."""
 
+from dbpt.guesses.apply_method import label_attributes
 from dbpt.guesses.base import (
     PSEUDO_METHODS,
     Clusters,
@@ -9,7 +10,6 @@ from dbpt.guesses.base import (
     register_pseudo_method,
 )
 from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.label import label_attributes
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.trust import Guesses
 

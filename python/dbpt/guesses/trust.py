@@ -12,6 +12,7 @@ from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
 from dbpt.groups.ids import evenly_spaced
+from dbpt.guesses.apply_method import by_suspect, label_quietly
 from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Provenance, PseudoAttributes
 from dbpt.guesses.doubts import (
     LOWEST_AGREEMENT,
@@ -23,7 +24,6 @@ from dbpt.guesses.doubts import (
     within_class,
 )
 from dbpt.guesses.grouping import Grouping
-from dbpt.guesses.label import by_suspect, label_quietly
 from dbpt.storage.typed_json import Count, Share
 
 AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")

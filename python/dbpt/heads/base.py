@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
-from dbpt.heads.group_prompts import Prompts
+from dbpt.heads.class_and_group_prompts import Prompts
 from dbpt.heads.tensors import Array, ByTensors, Tensors
 from dbpt.registry import Registered
 

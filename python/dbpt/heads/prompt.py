@@ -15,7 +15,7 @@ from dbpt.clip.text_path import fit_text_tower
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError
 from dbpt.heads.base import Head, HeadStart
-from dbpt.heads.group_prompts import Prompts
+from dbpt.heads.class_and_group_prompts import Prompts
 
 OFFSET_STEP = 3.0
 """Lets AdamW move an offset about as fast as a weight of the head linear, at the default learning rates of both."""

@@ -140,7 +140,7 @@ def group_weights(inputs: Inputs) -> NDArray[np.float32]:
                 f"factor {factor.name!r} has values of its own for class {name!r}, so some sentences of class and "
                 "attribute mean nothing; leave the method out"
             )
-    from dbpt.heads.group_prompts import group_texts
+    from dbpt.heads.class_and_group_prompts import group_texts
 
     weights_GD = inputs.encode(*group_texts(words))
     return weights_GD.reshape(len(words.classes), len(words.attributes), -1)

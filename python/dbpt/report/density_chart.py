@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dbpt.evaluation.association import Distribution
+from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.report.charts import Chart, clean, drawing, new_axes, plots
 from dbpt.report.text import COLORS
 

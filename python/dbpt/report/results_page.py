@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.evaluation.results import Metrics
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
-from dbpt.heads.group_prompts import group_templates
+from dbpt.heads.class_and_group_prompts import group_templates
 from dbpt.report import page_sections as sections
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Chart

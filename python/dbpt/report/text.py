@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from dbpt.evaluation.accuracy import CodedSummary
-from dbpt.evaluation.association import ExplainedErrors
+from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.guesses.base import Provenance
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.settings.config import FitConfig

@@ -18,7 +18,7 @@ from dbpt.data.words import Words
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError, foreign_errors
 from dbpt.features import images as decoding
-from dbpt.guesses.label import label_suspects
+from dbpt.guesses.apply_method import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.runs.pretrained import (
     FeatureClassifier,

@@ -28,8 +28,8 @@ from dbpt.data.text_array import TextIndex
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, in_quotes
 from dbpt.guesses import GuessedFactors
+from dbpt.guesses.apply_method import attributes_of_data, read_pseudo_attributes
 from dbpt.guesses.base import PROBE, PSEUDO_METHODS, no_attributes
-from dbpt.guesses.label import attributes_of_data, read_pseudo_attributes
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import refuse_missing_data
 from dbpt.runs.pretrained import StoredClassifier

@@ -20,11 +20,11 @@ from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.guesses import PSEUDO_METHODS, GuessedFactors, Guesses
+from dbpt.guesses.apply_method import label_suspects, with_known
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.grouping import Grouping, Use
-from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.methods import drawn_known
 from dbpt.guesses.trust import FactorGuesses

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytemuck::Pod;
 
 use super::GroupNumber;
-use super::pages::Pages;
+use super::huge_pages::Pages;
 use crate::memory::{filled, with_capacity};
 use crate::{Error, Result, Workers};
 

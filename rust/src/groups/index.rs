@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::GroupNumber;
 use super::counting::Parts;
-use super::pages::Pages;
+use super::huge_pages::Pages;
 use crate::memory::with_capacity;
 use crate::random::mix;
 use crate::{Error, Result, Workers};

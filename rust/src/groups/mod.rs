@@ -1,9 +1,9 @@
 //! Groups (class × attribute): their members, and exact sums over these.
 
 mod counting;
+mod huge_pages;
 mod index;
 mod number;
-mod pages;
 mod sums;
 
 pub use index::GroupIndex;

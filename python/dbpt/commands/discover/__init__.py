@@ -19,9 +19,9 @@ from dbpt.commands.discover.result import SCHEMA_VERSION, TO_LOOK_AT, Discovery,
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.dataset import Split
 from dbpt.errors import InputError
-from dbpt.evaluation.association import Distribution
 from dbpt.evaluation.audit_subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
 from dbpt.evaluation.discovery_fields import Confirmation, TriedFamily
+from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.evaluation.family_findings import tried_family
 from dbpt.evaluation.family_guesses import GuessedFamily, Images
 from dbpt.evaluation.family_ranking import errors_of, group_tables, score_families

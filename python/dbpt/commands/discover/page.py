@@ -8,8 +8,8 @@ from typing import Any
 from dbpt.cautions import short_of
 from dbpt.commands.discover.result import DiscoveryFigures
 from dbpt.evaluation import Group
-from dbpt.evaluation.association import Distribution
 from dbpt.evaluation.discovery_fields import TriedFamily
+from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.features.image_properties import NUMBERS
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS

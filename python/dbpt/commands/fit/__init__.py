@@ -16,7 +16,7 @@ from dbpt import clip, training
 from dbpt._core import __version__
 from dbpt.arguments import path
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
-from dbpt.commands.request import Request, Resolved
+from dbpt.commands.resolved_settings import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
