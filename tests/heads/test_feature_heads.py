@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import dbpt
 from dbpt.errors import InputError
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
-from dbpt.runs.pretrained import FeatureClassifier
+from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.tensors import write_tensors
 

@@ -8,7 +8,7 @@ from dbpt.data.words import Factor, combined
 from dbpt.errors import InputError
 from dbpt.heads.class_and_group_prompts import group_texts
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
-from dbpt.runs.pretrained import FeatureClassifier
+from dbpt.runs.feature_classifier import FeatureClassifier
 
 WIDTH = 24
 WORDS = Words(

@@ -11,7 +11,7 @@ from dbpt import InputError
 from dbpt.heads import Head, LinearHead
 from dbpt.objectives.base import EXCLUDED
 from dbpt.runs.exports import TorchClassifier
-from dbpt.runs.pretrained import FeatureClassifier
+from dbpt.runs.feature_classifier import FeatureClassifier
 
 DYNAMIC = ({0: torch.export.Dim("batch")},)
 

@@ -9,7 +9,7 @@ from dbpt.data.words import Words
 from dbpt.heads import HEADS
 from dbpt.objectives.base import EXCLUDED
 from dbpt.runs.classifier import Classifier
-from dbpt.runs.pretrained import FeatureClassifier
+from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig
 
 NAMES = [("disc", "box", "star"), ("meadow", "lake", "sand")]

@@ -28,7 +28,7 @@ from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.report.table_notes import selection_text
-from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
+from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.combinations import why_groups_stay_alike, why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import PRIOR_IMAGES, method_name

@@ -29,8 +29,8 @@ from dbpt.groups.ids import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.guesses.value_families import Coding
+from dbpt.runs.feature_classifier import zero_shot_classifier
 from dbpt.runs.output_folder import OutputFolder
-from dbpt.runs.pretrained import zero_shot_classifier
 from dbpt.runs.run_folder import read_saved
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import Command, flag_of

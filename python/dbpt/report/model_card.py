@@ -9,7 +9,10 @@ from dbpt.evaluation.results import Metrics
 from dbpt.report.result_rows import SPLIT_NAMES, Summary, group_size
 from dbpt.report.table_notes import MINIMUM_NOTE, average_note, groups_line, pseudo_note, selected_by, split_line
 from dbpt.report.text import capitalize_first, count, count_of, interval_text, percent, points, sentence
-from dbpt.runs.pretrained import ORIGIN, origin_line
+from dbpt.runs.pretrained import (
+    ORIGIN,
+    origin_line,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData

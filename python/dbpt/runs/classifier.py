@@ -20,8 +20,8 @@ from dbpt.errors import InputError, foreign_errors
 from dbpt.features import images as decoding
 from dbpt.guesses.apply_method import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.pretrained import (
-    FeatureClassifier,
     StoredClassifier,
     check_new,
     downloaded,
@@ -29,7 +29,6 @@ from dbpt.runs.pretrained import (
     read_pretrained,
     with_origin,
     write_pretrained,
-    zero_shot_classifier,
 )
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import system_errors, write_atomically
@@ -183,7 +182,7 @@ class Classifier(ModelHubMixin):
             return str(super().push_to_hub(repo_id, **kwargs))
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        write_pretrained(save_directory, self)
+        write_pretrained(save_directory, self.backbone, self.head, self.words, self.config, self.probe)
 
     def generate_model_card(
         self, *args: Any, license: str | None = None, base_model: str | None = None, **kwargs: Any

@@ -22,7 +22,7 @@ from dbpt.clip import Backbone
 from dbpt.data import Words
 from dbpt.errors import InputError, foreign_errors, optional_module
 from dbpt.heads.tensors import ByTensors
-from dbpt.runs.pretrained import FeatureClassifier
+from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.storage.files import check_output, write_atomically
 
 OPEN_CLIP_SCALE = 100

@@ -21,7 +21,13 @@ from dbpt.guesses.value_families import Coding
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
-from dbpt.runs.pretrained import StoredClassifier, is_pretrained, most_bytes, read_card, read_pretrained
+from dbpt.runs.pretrained import (
+    StoredClassifier,
+    is_pretrained,
+    most_bytes,
+    read_card,
+    read_pretrained,
+)
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import Command
 from dbpt.storage.files import is_missing, write_json

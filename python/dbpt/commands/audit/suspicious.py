@@ -17,7 +17,7 @@ from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.group_pictures import Strip
 from dbpt.report.thumbnails import ImageFiles
-from dbpt.runs.pretrained import zero_shot_classifier
+from dbpt.runs.feature_classifier import zero_shot_classifier
 
 SHOWN, MOST_BYTES = 100, 5_000
 """Pictures of a kind on the page, and the bytes of each."""

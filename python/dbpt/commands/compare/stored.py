@@ -16,7 +16,7 @@ from dbpt.evaluation.repeats import Evaluated
 from dbpt.evaluation.results import Row
 from dbpt.heads import HEADS
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.runs.pretrained import FeatureClassifier
+from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.storage.tensors import read_tensors
 from dbpt.storage.typed_json import typed_json
 
