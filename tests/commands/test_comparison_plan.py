@@ -79,7 +79,6 @@ def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
         ("erm", 3, 1, "--heads: found 3; expected names"),
         ("erm  dbpt,gla", "linear", "ab", "--seeds: found 'ab'; expected how many there are"),
         ("erm", "linear", (3, 3), "--seeds: '3' is given twice; keep one"),
-        ("erm", "linear", (-1,), "--seed: must be at least 0, found -1"),
     ],
 )
 def test_a_plan_that_means_nothing_is_refused_in_one_line(methods, heads, seeds, message):

@@ -316,9 +316,7 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(found, tmp_path):
     [
         ({"attributes": ["a", "b"]}, "--attributes: dbpt discover looks for the attribute.*leave it out"),
         ({"epochs": 3}, "--epochs: dbpt discover looks for the attribute, and trains no prompt"),
-        ({"catalogue": "none.toml"}, r"none\.toml: cannot read the TOML catalogue"),
         ({"weights": "w.safetensors"}, "--weights: only the audit of a run reads it"),
-        ({"predictions": "mine.csv"}, r"mine\.csv"),
         ({"search": "columns"}, "--search columns: .*no column without a role"),
         ({"search": "captions"}, "--search captions: .* search words too"),
         ({"search": ["words", "pixel"]}, "--search: 'pixel' is none of .*pixels"),

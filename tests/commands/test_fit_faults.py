@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,12 +80,9 @@ def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
 
 def full(folder: Path) -> None:
     """Fill the rest of the disk."""
-    with (folder / "filler").open("wb", buffering=0) as file:
-        try:
-            while file.write(b"x" * 512):
-                pass
-        except OSError:
-            return
+    with (folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"x" * 512):
+            pass
 
 
 @pytest.mark.parametrize("option", ["--cache", "--out"])

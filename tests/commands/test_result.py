@@ -43,22 +43,13 @@ def test_a_result_shows_itself_as_text_html_and_in_one_line(results, kind):
     assert str(result) == result.table()
     table, _, warned = str(result).partition("\nwarning: ")
     assert result.table(warnings=False) == "\n\n".join([table, *warned.split("\n\n")[1:]])
-    assert repr(result).startswith(f"Result('squares', Row({result.chosen.title}: worst group ")
+    assert repr(result).startswith(f"Result('squares', Row({result.chosen.name}: worst group ")
     assert len(repr(result)) < 180 + len(str(result.folder))
     html = result._repr_html_()
     assert html == f"<pre>{escape(str(result))}</pre>"
     assert set(result.warnings) >= set(said(result.metrics.warnings))
     for warning in result.warnings:
         assert f"warning: {warning}" in " ".join(str(result).split())
-
-
-def test_names_are_escaped_in_html(tiny, copied):
-    content = json.loads((copied / "metrics.json").read_text())
-    content["dataset"] |= {"name": "<b>&", "classes": ["<i>", "disc"]}
-    (copied / "metrics.json").write_text(json.dumps(content))
-    html = dbpt.Result.read(copied)._repr_html_()
-    assert "&lt;b&gt;&amp;: test" in html and "&lt;i&gt;" in html
-    assert "<b>" not in html and "<i>" not in html
 
 
 @pytest.mark.parametrize("kind", ["fit", "compare"])

@@ -27,15 +27,11 @@ def expected_scalars(run):
         for name, value in line.items():
             if name in ("row", "epoch", "best") or value is None:
                 continue
-            length = len(value) if name == "val_accuracy" else len(GROUPS)
-            named = (
-                zip((f"/{group}" for group in GROUPS[:length]), value, strict=True)
-                if isinstance(value, list)
-                else [("", value)]
-            )
-            for group, each in named:
+            of_groups = isinstance(value, list)
+            for group, each in zip(GROUPS, value, strict=False) if of_groups else [(None, value)]:
                 if each is not None:
-                    found.setdefault(f"{line['row']}/{name}{group}", []).append((line["epoch"], each))
+                    named = f"{line['row']}/{name}" + (f"/{group}" if of_groups else "")
+                    found.setdefault(named, []).append((line["epoch"], each))
     return found
 
 

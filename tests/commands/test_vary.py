@@ -15,6 +15,7 @@ from dbpt.errors import InputError
 from dbpt.settings.config import make_config
 
 WARNING = "rows differ in settings: choose by validation figures; test figures that choose a row are too high for it"
+PLAN = {"methods": "zero-shot,erm,dbpt", "seeds": 1}
 
 
 def rows_of(vary, methods="zero-shot,erm,dbpt,jtt", heads="linear,prompt", **settings):
@@ -110,17 +111,12 @@ def test_bad_variations_in_python_get_one_line(vary, expected):
 
 @pytest.fixture(scope="module")
 def varied(tiny, tmp_path_factory):
-    return compare(
-        tiny,
-        tmp_path_factory.mktemp("varied") / "out",
-        methods="zero-shot,erm,dbpt",
-        seeds=1,
-        vary={"eta": [0, 5], "lr": [0.001, 0.05]},
-    )
+    vary = {"eta": [0, 5], "lr": [0.001, 0.05]}
+    return compare(tiny, tmp_path_factory.mktemp("varied") / "out", **PLAN, vary=vary)
 
 
 def test_a_varied_row_is_that_of_a_comparison_with_its_settings(varied, tiny, tmp_path):
-    alone = compare(tiny, tmp_path / "alone", methods="zero-shot,erm,dbpt", seeds=1, eta=5.0, lr=0.05)
+    alone = compare(tiny, tmp_path / "alone", **PLAN, eta=5.0, lr=0.05)
     rows = {row.title: row.record for row in varied.rows}
     assert list(rows) == ["zero-shot", "ERM, lr 0.001", "ERM, lr 0.05"] + [
         f"dbpt, eta {eta}, lr {lr}" for eta in (0, 5) for lr in ("0.001", "0.05")
@@ -163,16 +159,15 @@ def test_without_variation_nothing_is_shown_of_it(comparison):
 @pytest.mark.usefixtures("quick_jobs")
 def test_a_varied_comparison_resumes_and_may_grow(varied, tiny, tmp_path):
     out, stop = tmp_path / "out", type("Stop", (), {"on_epoch_end": lambda self, row, epoch, _: epoch == 2 and 1 / 0})
-    options = {"methods": "zero-shot,erm,dbpt", "seeds": 1}
     with pytest.raises(ZeroDivisionError):
-        compare(tiny, out, **options, vary={"eta": [5], "lr": [0.001]}, callbacks=[stop()])
+        compare(tiny, out, **PLAN, vary={"eta": [5], "lr": [0.001]}, callbacks=[stop()])
     main(["compare", "--resume", "--out", str(out)])
     trained = (out / "cells" / "dbpt_linear_eta=5,lr=0.001_seed-0.safetensors").stat().st_mtime_ns
     main(["compare", "--resume", "--out", str(out), "--vary", "eta=0,5", "lr=0.001,0.05", "--jobs", "2"])
     assert (out / "cells" / "dbpt_linear_eta=5,lr=0.001_seed-0.safetensors").stat().st_mtime_ns == trained
     assert contents(out) == contents(varied.folder)
     assert json.loads((out / "plan.json").read_text())["vary"] == {"eta": [0.0, 5.0], "lr": [0.001, 0.05]}
-    compare(tiny, out, **options, overwrite=True)
+    compare(tiny, out, **PLAN, overwrite=True)
     assert not [*out.glob("cells/*eta*")]
 
 

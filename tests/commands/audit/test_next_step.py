@@ -8,8 +8,7 @@ from made_up_audit import figures_of
 from made_up_guesses import factor_guesses, guesses_of
 from made_up_results import worded
 from runs import fit
-from test_audit import many_rows
-from tiny import rows_of
+from tiny import ATTRIBUTES, CLASSES, GROUPS
 
 import dbpt
 from dbpt.commands.audit.next_step import next_step
@@ -62,16 +61,14 @@ def test_zero_shot_clip_is_trained(tiny, settings, run_all):
     run_all([*commands, *label], fit=["--epochs", "1", "--head", "linear"], label=["--n", "8"])
 
 
-def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, settings, run_all, tmp_path):
-    table, predictions = many_rows(
-        tiny, "next", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
-    )
-    subject = subject_of(str(predictions), str(table), settings | {"average": "plain"}, None, None)
+def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, tiny_run, settings, run_all, tmp_path):
+    plain = settings | {"average": "plain"}
+    subject = subject_of(str(tiny_run / "predictions.csv"), str(tiny.table), plain, None, None)
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert "dbpt.GroupSampler draws each group that dbpt guess writes" in advice
     assert [line.split()[1] for line in commands] == ["fit", "guess"]
     run_all(commands[1:])
-    assert (tmp_path / "next-guesses.csv").exists()
+    assert (tmp_path / "squares-guesses.csv").exists()
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=False)
     assert "which are known" in advice and [line.split()[1] for line in commands] == ["fit"]
 
@@ -102,16 +99,17 @@ def test_group_weights_are_advised_where_class_and_attribute_are_related_in_trai
 
 
 def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, settings):
-    """The splits of the table are balanced but for the training images."""
-    right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
-    table, predictions = many_rows(tiny, "advised", right)
-    others = [row | {"split": "train"} for row in tiny.rows() if row["split"] != "test"]
+    """The audited images are balanced, and all discs on lakes are taken for boxes."""
+    audited = [row | {"split": "test"} for row in tiny.rows() if row["split"] != "train"]
+    mine = ["box" if row["attribute"] == "lake" else row["label"] for row in audited]
     for related in (False, True):
-        rows = rows_of(table)
-        for label, attribute in right:
-            if not related or (label == "disc") == (attribute == "meadow"):
-                rows += [row for row in others if (row["label"], row["attribute"]) == (label, attribute)][:10]
-        found = dbpt.audit(tiny.write(f"advised-{related}", rows), predictions=predictions, **settings)
+        rows = [*audited]
+        for label, attribute in GROUPS:
+            if not related or label == attribute:
+                of_group = (CLASSES[label], ATTRIBUTES[attribute])
+                members = [row for row in tiny.rows() if (row["label"], row["attribute"]) == of_group]
+                rows += [row for row in members if row["split"] == "train"][:5]
+        found = dbpt.audit(tiny.write(f"advised-{related}", rows), predictions=mine, **settings)
         assert found.verdict.kind == "bias"
         assert ("almost unrelated" in found.figures.next_step.sentence) is not related
         assert found.figures.training_cramers_v == (1.0 if related else pytest.approx(0, abs=0.1))
@@ -157,9 +155,8 @@ def test_what_helps_where_nothing_could_be_compared(tiny, settings):
     subject = subject_of("zero-shot", str(tiny.table), settings | {"min_confidence": 0.999999}, None, None)
     found = dbpt.audit(tiny.write("next-none", [{**row, "attribute": ""} for row in tiny.rows()]),
                        min_confidence=0.999999, **settings)  # fmt: skip
-    assert found.verdict.kind in ("nothing to compare", "untrusted") and "no image was guessed" not in str(
-        found.verdict
-    )
+    assert found.verdict.kind in ("nothing to compare", "untrusted")
+    assert "no image was guessed" not in str(found.verdict)
     nothing = Verdict(kind="nothing to compare", sentence="", why_nothing="one attribute")
     unknown = guesses_of(n_unknown=5)
     for verdict, guesses, kind in (
@@ -218,13 +215,10 @@ def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, settings, run_a
     run_all(commands)
 
 
-def test_commands_against_a_bias_leave_out_a_factor_in_doubt_and_say_so(tiny, settings, run_all):
-    table, predictions = many_rows(
-        tiny, "next-factors", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
-    )
+def test_commands_against_a_bias_leave_out_a_factor_in_doubt_and_say_so(tiny, tiny_run, settings, run_all):
     factors = ("ground: meadow, lake", "kind[disc]: coin, plate", "kind[box]: crate, chest")
     changed = {"attributes": None, "factors": factors, "columns": {"attribute": ""}}
-    subject = subject_of(str(predictions), str(table), settings | changed, None, None)
+    subject = subject_of(str(tiny_run / "predictions.csv"), str(tiny.table), settings | changed, None, None)
     audited = [audited_factor("ground", BIAS), audited_factor("kind", UNTRUSTED)]
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
     assert advice.startswith("First find out whether kind is the reason: audit again with other words for its values")

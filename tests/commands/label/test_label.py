@@ -66,15 +66,6 @@ def test_a_sample_is_a_page_and_its_design(tiny, tiny_run, sample):
     assert sum(1 / float(row["inclusion_probability"]) for row in rows) == pytest.approx(32)
 
 
-def test_right_is_what_the_runs_classifier_says(tiny, tiny_run, tmp_path):
-    design = dbpt.draw_label_sample(tiny_run, out=tmp_path / "all", cache=str(tiny.cache))
-    predictions = dbpt.load(tiny_run).predict([tiny.table.parent / path for path in design.paths])
-    labels = {row["path"]: row["label"] for row in tiny.rows()}
-    right = [prediction.prediction == labels[path] for prediction, path in zip(predictions, design.paths, strict=True)]
-    assert right == [design.strata[stratum].right for stratum in design.stratum]
-    assert len(design.paths) == 32
-
-
 def test_equal_seeds_draw_equal_bytes_and_true_attributes_play_no_part(tiny, tiny_run, sample, tmp_path):
     def files(folder):
         return {name: (folder / name).read_bytes() for name in ("index.html", "sample.csv", "design.json")}
@@ -273,8 +264,6 @@ def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, refusal):
         ({"n": 3}, "--n is 3; expected at least "),
         ({"n": 20.5}, "--n is 20.5; expected an integer"),
         ({"seed": 2**63}, "--seed is 9223372036854775808; expected"),
-        ({"data": "none.csv"}, "none.csv: does not exist"),
-        ({"root": "/no/such/folder"}, "/no/such/folder is not a folder"),
     ],
 )
 def test_arguments_that_do_not_fit(tiny, tiny_run, tmp_path, settings, message):

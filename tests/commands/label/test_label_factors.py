@@ -10,7 +10,7 @@ import pytest
 import test_label
 from html_page import Page
 from runs import fit, metrics_of
-from test_label_page import design_of, images, in_browser  # noqa: F401 (a fixture)
+from test_label_page import design_of, images, in_browser  # noqa: F401 (fixtures)
 from tiny import ATTRIBUTES, CLASSES, rows_of
 
 import dbpt
@@ -139,7 +139,7 @@ def two_questions() -> Design:
     return Design(**vars(design_of()) | {"factors": factors})
 
 
-def test_keys_answer_one_question_after_the_other(images, tmp_path):  # noqa: F811
+def test_keys_answer_one_question_after_the_other(images, in_browser, tmp_path):  # noqa: F811
     design = two_questions()
     page = label_page(design, images)
     found = in_browser(
@@ -164,7 +164,6 @@ def test_keys_answer_one_question_after_the_other(images, tmp_path):  # noqa: F8
         takeOver(found.csv.replace("photo", "sketch"));
         found.taken = answers[0];
         """,
-        tmp_path,
     )
     assert found["start"] == [0, [True, False]]
     assert found["half"] == [0, [False, True], "0 of 6 labelled", "Image 1: sketch, no answer.", True, 1]

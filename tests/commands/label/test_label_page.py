@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,8 +104,9 @@ def test_the_name_of_a_sample_is_letters_and_of_its_images():
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 
-def in_browser(page: str, script: str, folder: Path) -> dict:
-    """Return ``found`` as ``script`` leaves it after the page's own script; the profile in ``folder`` is kept."""
+@pytest.fixture
+def in_browser(tmp_path) -> Callable[[str, str], dict]:
+    """Return ``found`` as a script leaves it after the page's own script; the profile in ``tmp_path`` is kept."""
     tool = """
     const found = {};
     const press = (key, code = "Key" + key.toUpperCase(), more = {}) => document.dispatchEvent(
@@ -112,10 +114,12 @@ def in_browser(page: str, script: str, folder: Path) -> dict:
     const text = (id) => byId(id).textContent;
     """.replace("\\\\", "\\")
     end = "document.title = JSON.stringify(found);"
-    return title_of(page.replace("</body>", f"<script>{tool}{script};{end}</script></body>"), folder)
+    return lambda page, script: title_of(
+        page.replace("</body>", f"<script>{tool}{script};{end}</script></body>"), tmp_path
+    )
 
 
-def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
+def test_labelling_with_keys_and_mouse_and_going_on_later(images, in_browser, tmp_path):
     design = design_of()
     page = label_page(design, images)
     found = in_browser(
@@ -135,7 +139,6 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
         choices[3].click(); tiles[5].click(); choices[0].click();
         found.mouse = [at, answers.flat(), text("count"), tiles[5].getAttribute("aria-label")];
         """,
-        tmp_path,
     )
     assert found["start"] == [0, "0 of 6 labelled", True]
     assert found["three"] == [3, [0, 2, -1, None, None, None], "Image 3: can’t tell."]
@@ -152,7 +155,6 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
         found.done = [byId("done").hidden, byId("save").classList.contains("ready")];
         found.csv = labelsCsv();
         """,
-        tmp_path,
     )
     assert found["resumed"] == [3, [1, 2, -1, None, None, 0], True]
     assert found["done"] == [False, True]
@@ -163,7 +165,7 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
     assert {row["sample"] for row in rows} == {design.sample}
 
 
-def test_two_tabs_and_a_damaged_store_lose_nothing(images, tmp_path):
+def test_two_tabs_and_a_damaged_store_lose_nothing(images, in_browser):
     """The page takes over the answers of another tab, so that its next answer does not overwrite them."""
     found = in_browser(
         label_page(design_of(), images),
@@ -184,14 +186,13 @@ def test_two_tabs_and_a_damaged_store_lose_nothing(images, tmp_path):
         press("ф", "KeyB");
         found.ignored = answers.flat();
         """,
-        tmp_path,
     )
     assert found["told"] == [1, [0, 2, -1, None, None, None], "3 of 6 labelled"]
     assert found["stored"] == found["kept"] == found["ignored"] == [0, 1, -1, None, None, None]
     assert found["canStore"] is True
 
 
-def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, tmp_path):
+def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, in_browser):
     names = tuple(f"attribute {number}" for number in range(40))
     found = in_browser(
         label_page(design_of(attributes=names), images),
@@ -203,7 +204,6 @@ def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, 
         found.last = answers[5][0];
         found.csv = labelsCsv();
         """,
-        tmp_path,
     )
     assert found["answers"] == [8, 9, 10, 11, 34, None]
     assert found["keys"] == [False, False, True]
@@ -211,7 +211,7 @@ def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, 
     assert found["csv"].splitlines()[-1].endswith(",attribute 39")
 
 
-def test_going_on_from_a_saved_file(images, tmp_path):
+def test_going_on_from_a_saved_file(images, in_browser):
     """As the page saved it, and as spreadsheets do; a file that does not fit changes nothing."""
     design = design_of()
     cells = [[design.sample, PATHS[0], NASTY[2]], [design.sample, PATHS[2], ""], [design.sample, PATHS[1], NASTY[0]]]
@@ -252,7 +252,6 @@ def test_going_on_from_a_saved_file(images, tmp_path):
         press("Backspace", "Backspace");
         found.undone = answers.flat();
         """.replace("</script>", "<\\/script>"),
-        tmp_path,
     )
     assert found["before"] == [0, None, None, 2, None, None]
     assert found["bad"] == [["0,,,2,,", True]] * 4

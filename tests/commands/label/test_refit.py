@@ -63,7 +63,8 @@ def test_the_table_has_the_labels_and_what_the_run_kept_and_no_other_true_attrib
     assert f"--pseudo-attributes {tmp_path / 'new.csv'} --guess-only-unknown" in result.refit
 
 
-def test_a_parquet_file_gets_a_new_csv_that_the_refit_reads(tiny, command, tmp_path):
+def test_a_parquet_file_gets_a_new_csv_that_the_refit_reads_and_guesses_the_others(tiny, command, tmp_path):
+    """As in docs/how_to/human_check.md. The command that `dbpt label` prints is run as it is."""
     data, rows = tmp_path / "squares.parquet", [{n: r[n] for n in ("path", "label", "split")} for r in tiny.rows()]
     pq.write_table(pa.Table.from_pylist(rows), data)
     run = fit(tiny, tmp_path / "run", data, root=tiny.table.parent, **FAST)
@@ -78,7 +79,11 @@ def test_a_parquet_file_gets_a_new_csv_that_the_refit_reads(tiny, command, tmp_p
     assert rows_of(tmp_path / "labelled.csv") == [row | {"attribute": answers.get(row["path"], "")} for row in rows]
     assert command(*shlex.split(printed.splitlines()[-1].removeprefix("fit again with: "))[1:])[0] == 0
     told = {path: ATTRIBUTES.index(name) for path, name in answers.items() if name}
-    assert pseudo_attributes(tmp_path / "run-refit") == pseudo_attributes(run) | told
+    before, after = pseudo_attributes(run), pseudo_attributes(tmp_path / "run-refit")
+    assert after == before | told and after != before
+    metrics = metrics_of(tmp_path / "run-refit")
+    assert (metrics["group_kind"], metrics["pseudo_quality"]) == ("pseudo", None)
+    assert metrics["guesses"]["method"].startswith("proportional (known ones from the ")
 
 
 def test_a_table_that_exists_or_a_run_that_is_gone_is_refused(tiny, labelled, tmp_path, refusal):
@@ -100,22 +105,6 @@ def test_a_table_that_exists_or_a_run_that_is_gone_is_refused(tiny, labelled, tm
 
 
 # --- the refit --------------------------------------------------------------------------------------------------------
-
-
-def test_the_two_commands_refit_with_labels_by_hand_and_guess_the_others(tiny, labelled, command, tmp_path):
-    """As in docs/how_to/human_check.md. The command that `dbpt label` prints is run as it is."""
-    run, answers, _ = labelled(table_of(tiny), tmp_path / "first.csv", {"columns": {"attribute": ""}}, other_way_round)
-    judge = ["label", run.parent / "sample", "--labels", run.parent / "labels.csv"]
-    code, printed, _ = command(*judge, "--table", tmp_path / "labelled.csv")
-    line = printed.splitlines()[-1].removeprefix("fit again with: ")
-    assert code == 0 and line.startswith("dbpt fit ")
-    assert command(*shlex.split(line)[1:])[0] == 0
-    before, after = pseudo_attributes(run), pseudo_attributes(run.with_name("run-refit"))
-    told = {path: ATTRIBUTES.index(name) for path, name in answers.items() if name}
-    assert after == before | told and after != before
-    metrics = metrics_of(run.with_name("run-refit"))
-    assert (metrics["group_kind"], metrics["pseudo_quality"]) == ("pseudo", None)
-    assert metrics["guesses"]["method"].startswith("proportional (known ones from the ")
 
 
 def test_known_attributes_count_only_if_asked_for(tiny, tmp_path):
