@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbpt.report.tables import Confusion, confusion_counts, confusions
+from dbpt.groups.ids import contingency_table
+from dbpt.report.tables import Confusion, confusions
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
@@ -13,7 +14,7 @@ def test_counts_are_those_of_a_loop(pairs):
     for label, prediction in pairs:
         counts[label, prediction] += 1
     labels, predictions = np.array(pairs).T
-    assert (confusion_counts(labels, predictions, 4) == counts).all()
+    assert (contingency_table(labels, predictions, (4, 4)) == counts).all()
 
 
 def test_the_matrix_has_shares_of_the_true_class_and_darker_cells_for_more_mistakes():

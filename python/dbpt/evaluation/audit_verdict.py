@@ -27,7 +27,8 @@ from dbpt.evaluation.audit_fields import (
 from dbpt.evaluation.audit_subject import Subject
 from dbpt.evaluation.explained_by_attribute import ExplainedErrors, cramers_v, explained_errors
 from dbpt.evaluation.study_metrics import metrics_of
-from dbpt.groups import SMALL_GROUP, group_counts, group_ids
+from dbpt.groups import SMALL_GROUP
+from dbpt.groups.ids import contingency_table
 from dbpt.guesses.base import OWN_VALUES
 from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.trust import FactorGuesses, Guesses
@@ -265,9 +266,8 @@ def detectable_difference(
         A fraction, at most 1; None if no class can be compared.
     """
     shape = num_classes, num_attributes
-    groups = group_ids(labels, attributes, num_attributes)
-    counts_CA = group_counts(groups, num_classes * num_attributes).reshape(shape)
-    errors_C = group_counts(groups[~is_right], num_classes * num_attributes).reshape(shape).sum(axis=1)
+    counts_CA = contingency_table(labels, attributes, shape)
+    errors_C = contingency_table(labels[~is_right], attributes[~is_right], shape).sum(axis=1)
     n_C, freedom_C = counts_CA.sum(axis=1), (counts_CA > 0).sum(axis=1) - 1
     compared = (freedom_C > 0) & (errors_C > 0) & (errors_C < n_C)
     if not compared.any():

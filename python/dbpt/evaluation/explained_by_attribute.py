@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt.groups.ids import check_sizes, checked_indices, group_counts, group_ids
+from dbpt.groups.ids import check_sizes, checked_indices, contingency_table
 from dbpt.storage.typed_json import Count, Share
 
 TIE = 1e-9
@@ -92,7 +92,8 @@ def cramers_v(labels: ArrayLike, attributes: ArrayLike, *, num_classes: int, num
     1.0
     """
     num_classes, num_attributes = check_sizes(num_classes, num_attributes)
-    table = _table(*_checked(labels, attributes, num_classes, num_attributes), num_classes, num_attributes)
+    checked = _checked(labels, attributes, num_classes, num_attributes)
+    table = contingency_table(*checked, (num_classes, num_attributes))
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     (rows, columns), n = table.shape, int(table.sum())
     if min(rows, columns) < 2 or max(rows, columns) == n:
@@ -154,8 +155,9 @@ def explained_errors(
     right_N = arguments.vector("right", right, "b", len(labels_N), per="label")
     arguments.integer("permutations", permutations, 1)
     arguments.integer("bootstraps", bootstraps, 0)
-    counts_CA = _table(labels_N, attributes_N, num_classes, num_attributes)
-    errors_CA = _table(labels_N[~right_N], attributes_N[~right_N], num_classes, num_attributes)
+    shape = num_classes, num_attributes
+    counts_CA = contingency_table(labels_N, attributes_N, shape)
+    errors_CA = contingency_table(labels_N[~right_N], attributes_N[~right_N], shape)
     n, errors = int(counts_CA.sum()), int(errors_CA.sum())
     rng = np.random.default_rng(arguments.seed(seed))
     chi2_B, can_compare = np.zeros(1 + permutations), False  # the first is of what was observed
@@ -253,8 +255,3 @@ def _checked(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     labels_N = checked_indices(labels, "labels", 0, num_classes)
     return labels_N, checked_indices(attributes, "attributes", -1, num_attributes, rows=labels_N.size)
-
-
-def _table(labels: NDArray[np.int64], attributes: NDArray[np.int64], classes: int, size: int) -> NDArray[np.int64]:
-    """Return the number of rows by class and attribute, (C, A); rows of attribute -1 are not counted."""
-    return group_counts(group_ids(labels, attributes, size), classes * size).reshape(classes, size)

@@ -15,6 +15,7 @@ from dbpt.evaluation.explained_by_attribute import BOOTSTRAPS, ExplainedErrors, 
 from dbpt.evaluation.family_guesses import Guessed, GuessedFamily, Images
 from dbpt.evaluation.family_score import LARGEST_Q, Explained, Score
 from dbpt.evaluation.intervals import largest_difference
+from dbpt.groups.ids import contingency_table
 from dbpt.guesses.doubts import kappa
 
 ALIKE = 0.7
@@ -301,7 +302,6 @@ def group_tables(
     guessed: Guessed, images: Images, right: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers of correct predictions and of images, each (C, A) by class and guess."""
-    shape, known = (images.num_classes, len(guessed.kept)), guessed.guesses >= 0
-    groups = images.labels * shape[1] + guessed.guesses
-    correct, counts = (np.bincount(groups[rows], minlength=shape[0] * shape[1]) for rows in (known & right, known))
-    return correct.reshape(shape), counts.reshape(shape)
+    shape = images.num_classes, len(guessed.kept)
+    correct = contingency_table(images.labels[right], guessed.guesses[right], shape)
+    return correct, contingency_table(images.labels, guessed.guesses, shape)

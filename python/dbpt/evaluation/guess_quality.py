@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike
 from dbpt import arguments
 from dbpt.evaluation.intervals import exact_interval
 from dbpt.evaluation.short_repr import Brief, in_percent
-from dbpt.groups.ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
+from dbpt.groups.ids import (
+    check_sizes,
+    checked_indices,
+    class_and_attribute,
+    contingency_table,
+    group_counts,
+    group_ids,
+)
 
 _MAX_CONFUSED = 2**12  # attributes, whose confusion matrix is (A, A)
 
@@ -104,14 +111,14 @@ def pseudo_attribute_quality(
     num_groups, groups_N = num_classes * num_attributes, group_ids(labels_N, true_N, num_attributes)
     n_G = group_counts(group_ids(labels_N, pseudo_N, num_attributes)[both], num_groups)
     n_true_G, n_right_G = group_counts(groups_N[known], num_groups), group_counts(groups_N[right], num_groups)
-    pairs = group_counts(group_ids(pseudo_N, true_N, num_attributes)[both], num_attributes**2)
+    confusion = contingency_table(pseudo_N[both], true_N[both], (num_attributes, num_attributes))
     n, n_right = int(both.sum()), int(right.sum())
     accuracy, low, high = _proportion(n_right, n)
     present = np.flatnonzero(n_G)
     return PseudoQuality(
         n=n,
         n_unlabelled=int((known & ~both).sum()),
-        confusion=pairs.reshape(num_attributes, num_attributes).tolist(),
+        confusion=confusion.tolist(),
         n_right=n_right,
         accuracy=accuracy,
         low=low,

@@ -14,12 +14,14 @@ MAX_GROUPS = 1 << 24
 MAX_MEASURED_GROUPS = 2**20  # each group gets its figures as an object, about half a kilobyte
 
 
-def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attributes: int) -> NDArray[np.int64]:
+def group_ids(
+    labels: NDArray[np.integer[Any]], attributes: NDArray[np.integer[Any]], num_attributes: int
+) -> NDArray[np.int64]:
     """Return the groups g = y·A + a, numbered as in WILDS and group_DRO.
 
     Args:
-        labels: (N,) int64, the classes y.
-        attributes: (N,) int64, the attributes a; -1 where unknown.
+        labels: (N,) integers, the classes y.
+        attributes: (N,) integers, the attributes a; -1 where unknown.
         num_attributes: A.
 
     Returns:
@@ -74,6 +76,24 @@ def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64
     """
     groups = checked_indices(groups, "groups", -1, num_groups)
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
+
+
+def contingency_table(
+    rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Return how often each pair occurs, such as of class and attribute, or of class and prediction.
+
+    Args:
+        rows, columns: (N,) integers; a pair is not counted if its column is -1.
+        shape: the numbers of different rows and columns.
+
+    Returns:
+        (rows, columns) int64.
+
+    Raises:
+        InputError: for arrays of other shapes or values.
+    """
+    return group_counts(group_ids(rows, columns, shape[1]), shape[0] * shape[1]).reshape(shape)
 
 
 def group_codes(groups: Iterable[Any]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.evaluation.results import Metrics
+from dbpt.groups.ids import contingency_table
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.heads.class_and_group_prompts import group_templates
 from dbpt.report import page_sections as sections
@@ -31,7 +32,6 @@ from dbpt.report.table_notes import (
     selected_by,
     selecting_figure,
 )
-from dbpt.report.tables import confusion_counts
 from dbpt.report.text import count_of, guesser, sentence, whose_guesses
 from dbpt.report.thumbnails import ImageFiles
 from dbpt.storage.files import is_missing, write_atomically
@@ -56,7 +56,7 @@ class NextSteps:
 class Answers:
     """The answers of one or two ``rows``, by index in the table, with one seed or draw, to images of the shown split.
 
-    ``confusions`` are the `confusion_counts` (C, C) of each.
+    ``confusions`` are the `contingency_table` (C, C) of each, true and predicted classes.
     """
 
     rows: list[int]
@@ -225,7 +225,8 @@ def answers_of(
             seed=config.seed,
         ),
         confusions=[
-            confusion_counts(dataset.labels[rows], each[rows], dataset.num_classes) for each in predictions.values()
+            contingency_table(dataset.labels[rows], each[rows], (dataset.num_classes, dataset.num_classes))
+            for each in predictions.values()
         ],
         has_images=config.opens_images,
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dbpt.data.writing import csv_text
 from dbpt.evaluation.accuracy import Group
@@ -236,14 +236,8 @@ class Confusions:
     frequent: list[Confusion]
 
 
-def confusion_counts(labels: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Return the images (C, C) of each true class that are taken for each class."""
-    counts = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
-
-
 def confusions(counts: ArrayLike, classes: Sequence[str]) -> Confusions:
-    """Return what a page shows of the `confusion_counts`."""
+    """Return what a page shows of the `contingency_table` (C, C) of true and predicted classes."""
     counts_CC = np.asarray(counts)
     totals_C = np.maximum(counts_CC.sum(axis=1), 1)
 

@@ -24,6 +24,7 @@ from dbpt.evaluation.audit_subject import Subject, figures_of_subject, opened_su
 from dbpt.evaluation.audit_verdict import association, audited_factors, verdict_of_factors
 from dbpt.evaluation.study_metrics import metrics_of
 from dbpt.groups import group_name
+from dbpt.groups.ids import contingency_table
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
 from dbpt.guesses.grouping import Grouping
@@ -31,7 +32,7 @@ from dbpt.report.audit_sentences import with_sentences
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.discovery_sentences import advice_of
 from dbpt.report.group_pictures import contact_sheets, group_examples
-from dbpt.report.tables import confusion_counts, csv_of_lines
+from dbpt.report.tables import csv_of_lines
 from dbpt.report.text import setting_texts
 from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
@@ -139,7 +140,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         confidence=subject.predictions.confidence,
     )
     metrics = replace(metrics, groups=tuple(group for group in metrics.groups if group.n))
-    confusion = confusion_counts(subject.labels, predictions, dataset.num_classes).tolist()
+    confusion = contingency_table(subject.labels, predictions, (dataset.num_classes, dataset.num_classes)).tolist()
     taken_for = {
         name: {other: n for other, n in zip(dataset.class_names, counts, strict=True) if n}
         for name, counts in zip(dataset.class_names, confusion, strict=True)
