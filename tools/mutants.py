@@ -46,7 +46,7 @@ MUTANTS = [
         "commands/group_prompts",
     ),
     ("storage/row_files.py", "_identity(os.fstat(file.fileno())) != self._seen", "False", "storage/row_files"),
-    ("data/stored_features.py", "out[self.order] = ordered", "out[:] = ordered", "storage/row_files"),
+    ("data/stored_features.py", "out[order] = ordered", "out[:] = ordered", "storage/row_files"),
     ("training/gradients.py", "(len(own) / len(batch))", "1", "training/large_batches"),
     ("training/gradients.py", "own @ slopes[block]", "own.mean()", "training/large_batches"),
     ("objectives/base.py", "own.loss is not base.loss or", "False or", "training/large_batches"),

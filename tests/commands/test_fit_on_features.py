@@ -100,7 +100,7 @@ def test_a_file_that_changes_during_a_run_ends_it_with_one_line(given, on_disk, 
 @pytest.mark.parametrize("option", [{"objective": "dfr"}, {"group_source": "ppa"}, {"attributes": "clusters"}])
 def test_what_needs_all_features_in_memory_says_how_many_are_too_many(option, given, on_disk, tmp_path, monkeypatch):
     monkeypatch.setattr(stored_features, "MOST_BYTES", 100)
-    monkeypatch.setattr(StoredFeatures, "fetch", None)  # refused before any feature is read
+    monkeypatch.setattr(StoredFeatures, "read", None)  # refused before any feature is read
     with pytest.raises(InputError, match=rf"^--.*{next(iter(option.values()))}: needs all \d+ rows .* in memory"):
         dbpt.fit(given / "table.csv", out=tmp_path / "run", **on_disk | option)
 

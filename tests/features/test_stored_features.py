@@ -66,18 +66,18 @@ def many(tiny_backbone, tmp_path_factory):
 @pytest.fixture
 def read_at_once(monkeypatch):
     """The number of rows of each read of features."""
-    sizes, fetch = [], StoredFeatures.fetch
+    sizes, read = [], StoredFeatures.read
     for name in ("data.stored_features", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.family_guesses.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.family_guesses.ROWS_OF_SAMPLE", BLOCK)
     monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", BLOCK)
 
-    def counted(features, rows):
+    def counted(features, rows, out):
         sizes.append(len(rows))
-        return fetch(features, rows)
+        read(features, rows, out)
 
-    monkeypatch.setattr(StoredFeatures, "fetch", counted)
+    monkeypatch.setattr(StoredFeatures, "read", counted)
     return sizes
 
 

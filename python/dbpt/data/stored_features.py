@@ -3,9 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from threading import Thread
 from typing import Any
 
@@ -107,53 +106,31 @@ class StoredFeatures:
         check_whole(len(self), self.shape[1], purpose)
         return self[:]
 
-    def fetch(self, rows: NDArray[np.int64]) -> "Fetched":
-        """Read ``rows`` (n,) as they are stored, in the order of the files."""
+    def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Read ``rows`` (n,) into ``out`` (n, D)."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            self._read_block(rows[start : start + BLOCK_ROWS], out[start : start + BLOCK_ROWS])
+
+    def _read_block(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Read rows into ``out`` in the order of the files; those without a row are 0."""
+        import torch  # converts and divides several times as fast as NumPy
+
         stored, order = self._rows[rows], None
         if (np.diff(stored) < 0).any():
             order = np.argsort(stored, kind="stable")
             stored = stored[order]
-        bounds, pieces = np.searchsorted(stored, np.append(0, self._ends)), []
-        for number in np.flatnonzero(np.diff(bounds)).tolist():
-            part, place = self._parts[number], slice(bounds[number], bounds[number + 1])
-            raw = np.empty((place.stop - place.start, self.shape[1]), part.dtype)
-            part.read(stored[place] - (self._ends[number] - part.shape[0]), raw)
-            pieces.append((place, raw))
-        return Fetched(pieces, order, None if self._lengths is None else self._lengths[rows])
-
-    def read(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-        """Read ``rows`` (n,) into ``out`` (n, D)."""
-        for start in range(0, len(rows), BLOCK_ROWS):
-            chunk = slice(start, start + BLOCK_ROWS)
-            self.fetch(rows[chunk]).convert(out[chunk])
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """Rows as they are stored: ``pieces`` in the order of the files, and the ``order`` (n,) of the rows if it differs.
-
-    ``lengths`` (n,) are in the order of the rows; None if nothing is to be divided.
-    """
-
-    pieces: list[tuple[slice, NDArray[Any]]]
-    order: NDArray[np.int64] | None
-    lengths: NDArray[np.float32] | None
-
-    def convert(self, out: NDArray[np.float32]) -> None:
-        """Write the features (n, D); those without a row are 0."""
-        ordered = out if self.order is None else np.empty_like(out)
-        ordered[: self.pieces[0][0].start if self.pieces else len(out)] = 0
-        for part, raw in self.pieces:
-            if raw.dtype == out.dtype:
-                ordered[part] = raw
-            else:
-                import torch  # converts float16 ten times as fast as NumPy
-
-                torch.from_numpy(ordered[part]).copy_(torch.from_numpy(raw))  # a float64 may become infinite
-        if self.order is not None:
-            out[self.order] = ordered
-        if self.lengths is not None:
-            out /= self.lengths[:, None]
+        ordered = out if order is None else np.empty_like(out)
+        bounds = np.searchsorted(stored, np.append(0, self._ends))
+        ordered[: bounds[0]] = 0
+        for part, first, start, stop in zip(self._parts, [0, *self._ends], bounds, bounds[1:], strict=False):
+            if start < stop:
+                raw = np.empty((stop - start, self.shape[1]), part.dtype)
+                part.read(stored[start:stop] - first, raw)
+                torch.from_numpy(ordered[start:stop]).copy_(torch.from_numpy(raw))  # a float64 may become infinite
+        if order is not None:
+            out[order] = ordered
+        if self._lengths is not None:
+            torch.from_numpy(out).div_(torch.from_numpy(self._lengths[rows, None]))
 
 
 Features = NDArray[np.float32] | StoredFeatures
@@ -190,14 +167,14 @@ def read_blocks(
 ) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Yield the features of each block of ``rows`` (n,), by default all, with the positions of the block.
 
-    A thread fetches the next block of stored features meanwhile. The array (b, D) of a block is overwritten when the
-    next is asked for.
+    A thread reads the next block of stored features meanwhile. The array (b, D) of a block is overwritten once the next
+    is there.
 
     Args:
         features: (N, D).
         rows: those to read, in this order.
         size: rows of a block, by default `BLOCK_ROWS`.
-        make: makes the array.
+        make: makes the two arrays of blocks.
     """
     number, size = len(features) if rows is None else len(rows), size or BLOCK_ROWS
     blocks = [slice(start, min(start + size, number)) for start in range(0, number, size)]
@@ -205,22 +182,23 @@ def read_blocks(
         for block in blocks:
             yield block, features[block if rows is None else rows[block]]
         return
-    array = make((min(size, number), features.shape[1]))
+    arrays = cycle([make((min(size, number), features.shape[1])) for _ in blocks[:2]])
 
-    def fetch(block: slice) -> Fetched:
-        return features.fetch(np.arange(block.start, block.stop) if rows is None else rows[block])
+    def read(block: slice) -> NDArray[np.float32]:
+        array = next(arrays)[: block.stop - block.start]
+        features.read(np.arange(block.start, block.stop) if rows is None else rows[block], array)
+        return array
 
-    ahead: Future[Fetched] | None = None
+    ahead: Future[NDArray[np.float32]] | None = None
     for block, following in zip_longest(blocks, blocks[1:]):
-        fetched = fetch(block) if ahead is None else ahead.result()
-        ahead = None if following is None else _in_a_thread(partial(fetch, following))
-        fetched.convert(array[: block.stop - block.start])
-        yield block, array[: block.stop - block.start]
+        array = read(block) if ahead is None else ahead.result()
+        ahead = None if following is None else _in_a_thread(partial(read, following))
+        yield block, array
 
 
-def _in_a_thread(work: Callable[[], Fetched]) -> Future[Fetched]:
+def _in_a_thread(work: Callable[[], NDArray[np.float32]]) -> Future[NDArray[np.float32]]:
     """Begin ``work`` in a daemon, so that Ctrl-C doesn't wait for a stalled drive."""
-    future = Future[Fetched]()
+    future = Future[NDArray[np.float32]]()
 
     def run() -> None:
         try:
