@@ -1,6 +1,7 @@
 """``--attributes auto``: the family that explains zero-shot CLIP's errors becomes the attribute."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -94,12 +95,9 @@ def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
 
 
 def fit_birds(rank, arguments, of_rank=None):
-    dbpt.commands.auto_attributes.read_catalogue = lambda: SHORT if rank == 0 else unread()
+    unread = Mock(side_effect=AssertionError("only the first rank searches"))
+    dbpt.commands.auto_attributes.read_catalogue = unread if rank else lambda: SHORT
     command(rank, arguments, of_rank)
-
-
-def unread():
-    raise AssertionError("only the first rank searches")
 
 
 def test_two_ranks_train_on_what_the_first_finds(birds, run, tmp_path):

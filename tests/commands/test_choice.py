@@ -16,11 +16,8 @@ def candidates(**p_true):
 
     def of(values):
         def probabilities(features):
-            right = features[:][:, 0].astype(int)
-            both = np.empty((len(right), 2), np.float32)
-            both[np.arange(len(right)), right] = values
-            both[np.arange(len(right)), 1 - right] = 1 - np.asarray(values)
-            return both
+            is_right, values_N1 = features[:][:, :1] == np.arange(2), np.asarray(values)[:, None]
+            return np.where(is_right, values_N1, 1 - values_N1).astype(np.float32)
 
         return SimpleNamespace(probabilities=probabilities, predictions=lambda f: probabilities(f).argmax(axis=1))
 

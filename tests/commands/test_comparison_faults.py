@@ -30,7 +30,7 @@ save = checkpoints.save_checkpoint
 
 def save_and_stay(*arguments):
     save(*arguments)
-    while len(list(Path({cells!r}).glob("*.safetensors"))) >= {number}:
+    while len(list(Path({cells!r}).glob("*.safetensors"))) >= 2:
         time.sleep(0.01)
 
 checkpoints.save_checkpoint = save_and_stay
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     from dbpt.cli import main
     main()
 """
-"""`dbpt` whose trainings wait for their end at a checkpoint once there are some cells: a busy machine can't miss it."""
+"""`dbpt` whose trainings wait for their end at a checkpoint once there are two cells: a busy machine can't miss it."""
 
 
 @pytest.mark.usefixtures("quick_jobs")
@@ -78,37 +78,17 @@ def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def arguments(tiny, tmp_path) -> list[str]:
-    """Those of ``dbpt compare``."""
-    rows = ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(EPOCHS)]
-    return ["compare", str(tiny.table), "--out", str(tmp_path / "c"), *tiny.arguments, *rows]
-
-
-@pytest.fixture
-def start(arguments, tmp_path):
-    """Starts ``dbpt compare`` in a session of its own, which stays at a number of cells, and ends with the test."""
-    started: list[subprocess.Popen] = []
-    script = tmp_path / "stay.py"
-
-    def run(number: int, *options: str) -> subprocess.Popen:
-        script.write_text(STAY.format(cells=str(tmp_path / "c" / "cells"), number=number))
-        started.append(
-            subprocess.Popen(
-                [sys.executable, script, *arguments, *options],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-        )
-        return started[-1]
-
-    yield run
-    for process in started:
+def process(tiny, tmp_path):
+    """``dbpt compare`` in two jobs and a session of its own, which stays at two cells, and ends with the test."""
+    out, script = tmp_path / "c", tmp_path / "stay.py"
+    script.write_text(STAY.format(cells=str(out / "cells")))
+    rows = ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(EPOCHS), "--jobs", "2"]
+    words = [sys.executable, script, "compare", tiny.table, "--out", out, *tiny.arguments, *rows]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **streams, start_new_session=True) as process:
+        yield process
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -131,20 +111,16 @@ def processes_of(session: int) -> list[str]:
     return found
 
 
-def cells_in(out: Path) -> int:
-    return len(list((out / "cells").glob("*.safetensors")))
-
-
 def mid_training(out: Path) -> bool:
     return any((out / "checkpoints").glob("*.safetensors"))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 @pytest.mark.parametrize("ctrl_c", [True, pytest.param(False, marks=pytest.mark.full)])
-def test_stopped_among_two_jobs_it_leaves_no_process_and_ends_the_same(start, tmp_path, long_comparison, ctrl_c):
+def test_stopped_among_two_jobs_it_leaves_no_process_and_ends_the_same(process, tmp_path, long_comparison, ctrl_c):
     out = tmp_path / "c"
-    process, way_on = start(2, "--jobs", "2"), f"dbpt compare --resume --out {out}"
-    wait_until(lambda: mid_training(out) and cells_in(out) >= 2)
+    way_on = f"dbpt compare --resume --out {out}"
+    wait_until(lambda: mid_training(out) and len(list(out.glob("cells/*.safetensors"))) >= 2)
     if ctrl_c:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
         _, said = process.communicate(timeout=600)

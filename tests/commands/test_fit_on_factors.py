@@ -124,16 +124,11 @@ def test_guesses_of_a_run_come_back_as_a_file(tiny, run, table, settings, tmp_pa
 
 
 def test_true_attributes_of_factors_influence_nothing(tiny, run, table, settings, tmp_path):
-    rows = rows_of(table)
-    draws = np.random.default_rng(1)
-    shuffled = [dict(row) for row in rows]
-    for label in ("box", "disc"):
-        members = [i for i, row in enumerate(rows) if row["label"] == label]
-        for one, other in zip(members, draws.permutation(members), strict=True):
-            shuffled[one] |= {name: rows[other][name] for name in ("ground", "light")}
-    unknown = [row | {"light": ""} for row in rows]
-    for name, changed in (("shuffled", shuffled), ("unknown", unknown)):
-        found = fit(tiny, tmp_path / name, tiny.write(f"factors-{name}", changed), **settings)
+    frame, draws = pd.read_csv(table), np.random.default_rng(1)
+    shuffled = {name: frame.groupby("label")[name].transform(draws.permutation) for name in ("ground", "light")}
+    for name, changed in (("shuffled", shuffled), ("unknown", {"light": ""})):
+        rows = frame.assign(**changed).to_dict("records")
+        found = fit(tiny, tmp_path / name, tiny.write(f"factors-{name}", rows), **settings)
         for file in ("prompt.safetensors", "predictions.csv", "groups.csv", "history.jsonl"):
             assert (found / file).read_bytes() == (run / file).read_bytes(), (name, file)
 

@@ -58,15 +58,13 @@ def error_of(launched: Launched) -> str:
     return lines[0]
 
 
-def test_two_ranks_make_the_run_of_one_and_the_first_alone_reads_writes_and_prints(
-    tiny, tiny_run, fit_arguments, tmp_path
-):
+def test_two_ranks_make_the_run_of_one_and_the_first_alone_reads_writes_and_prints(tiny, tiny_run, tmp_path):
     """The other one's table, cache and run folder lie where there is nothing, as on another machine."""
     (tmp_path / "cache").write_text("no folder")
     elsewhere = [str(tmp_path / "no.csv"), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "elsewhere")]
-    elsewhere = ["fit", elsewhere[0], *tiny.arguments, *elsewhere[1:]]
     run = tmp_path / "run"
-    launched = launch(tmp_path, 2, each_its_own, [[*fit_arguments, "--out", str(run)], elsewhere]).finished()
+    of_rank = {0: [str(tiny.table), "--out", str(run)], 1: elsewhere}
+    launched = launch(tmp_path, 2, command, ["fit", *tiny.arguments], of_rank).finished()
     same_to_rounding(run, tiny_run)
     assert {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} == FILES
     assert not (tmp_path / "elsewhere").exists()
@@ -118,10 +116,6 @@ def test_a_file_that_only_another_rank_loses_ends_both(fit_arguments, tmp_path):
     first, second = launched.printed("err")
     assert first.endswith("--resume continues from the last checkpoint\n")
     assert "cannot be read: No such file or directory; put the file back, and --resume" in second
-
-
-def each_its_own(rank, arguments):
-    command(rank, arguments[rank])
 
 
 def fit_small_demo(rank, arguments, of_rank=None):

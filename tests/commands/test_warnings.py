@@ -32,14 +32,10 @@ def times_kept(metrics: dict, text: str) -> int:
     of_rows = [row["repeats"][0]["warnings"] for row in metrics["rows"]]
     of_figures = {told for row in metrics["rows"] for told in said((row["test"] or row["val"])["warnings"])}
     of_training = [f": {told}" for told in said(np.concatenate(of_rows).tolist())]
-    return kept(metrics).count(text) + sum(map(text.endswith, [*of_training, *of_figures]))
-
-
-def kept(metrics: dict) -> list[str]:
-    """Return the warnings of a file of metrics that are not about a row, in words."""
     guesses = typed(metrics["guesses"], Guesses, Path("metrics.json"), "")
     doubted = guesses.doubted_factors if metrics["relies_on_guesses"] else ()
-    return [*said(metrics["warnings"]), *map(doubts_in_words, doubted)]
+    of_no_row = [*said(metrics["warnings"]), *map(doubts_in_words, doubted)]
+    return of_no_row.count(text) + sum(map(text.endswith, [*of_training, *of_figures]))
 
 
 def table_with_faults(tiny, name: str, *, kept_attributes: int, splits: tuple[str, ...]) -> str:
