@@ -187,9 +187,8 @@ def test_a_package_that_cannot_be_used_is_refused_by_name_and_only_when_it_is_ch
     install(site, {"dbpt.objectives": {"mine": value}}, CODE)
     line = rf"^objective 'mine' \(entry point {value} of dbpt_shapes\) {match}"
     for _ in range(2):
-        with pytest.raises(InputError, match=line) as caught:
+        with pytest.raises(InputError, match=line):
             FitConfig(objective="mine")
-        assert "\n" not in str(caught.value)
     assert FitConfig(objective="erm").resolved().objective == "erm"
     assert "mine" in list(OBJECTIVES)
     with pytest.raises(InputError, match="'mind' is none of .*, mine .did you mean 'mine'"):

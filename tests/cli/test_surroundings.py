@@ -1,6 +1,7 @@
 """The command line in its environment, with its output, signals and memory: one line, and the right exit code."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,9 +47,8 @@ ALONE = "start with torchrun, or unset "
 def test_a_launchers_variables_that_cannot_be(monkeypatch, variables, told):
     _set_alone(monkeypatch, variables)
     for asked in (launched, launched_rank):
-        with pytest.raises(InputError) as error:
+        with pytest.raises(InputError, match=re.escape(told)):
             asked()
-        assert told in str(error.value)
 
 
 def test_half_a_launch_does_not_train_alone(refusal, monkeypatch, tiny, tmp_path):

@@ -53,9 +53,7 @@ def photo(width: int = 40, height: int = 30) -> Image.Image:
 def refused(match: str, *args: object, **kwargs: object) -> str:
     with pytest.raises(InputError, match=match) as caught:
         load_backbone(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return str(caught.value)
 
 
 def test_encodes_as_open_clip_does(config, weights, model):

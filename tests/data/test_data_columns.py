@@ -1,5 +1,7 @@
 """Tables whose columns are called something else: what --columns takes, in every place that takes it."""
 
+import re
+
 import pytest
 from layouts import touch
 from table_files import refused, rows
@@ -73,9 +75,8 @@ def test_messages_name_the_columns_of_the_file(table):
     ],
 )
 def test_one_line_for_columns_that_mean_nothing(entries, message):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=re.escape(message)):
         parse_columns(entries)
-    assert message in str(error.value)
 
 
 def test_a_column_name_may_hold_the_sign():

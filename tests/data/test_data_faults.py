@@ -60,9 +60,8 @@ FAULTS = {
 def test_no_reader_waits_or_crashes(tmp_path, reader, fault):
     name, read = READERS[reader]
     FAULTS[fault](tmp_path / name)
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError):
         read(tmp_path / name)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("reader", READERS)

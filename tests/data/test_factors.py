@@ -1,5 +1,7 @@
 """Several attributes as factors: how they are written, their words, numbers and columns."""
 
+import re
+
 import numpy as np
 import pytest
 from layouts import touch
@@ -86,9 +88,8 @@ def test_shared_values_come_first_and_wordings_are_given_once():
     ],
 )
 def test_entries_that_are_refused(given, part):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^--factors.*{re.escape(part)}"):
         parse_factors(given)
-    assert str(error.value).startswith("--factors") and part in str(error.value) and "\n" not in str(error.value)
 
 
 def test_what_config_toml_can_not_hold_is_refused():
@@ -133,9 +134,8 @@ def test_one_factor_is_an_attribute_with_a_name():
     ],
 )
 def test_factors_that_do_not_fit_the_classes_are_refused(entries, part):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^--factors: .*{re.escape(part)}"):
         words(parse_factors(entries))
-    assert str(error.value).startswith("--factors: ") and part in str(error.value)
 
 
 def test_combinations_have_the_numbers_of_a_product_of_any_sizes():

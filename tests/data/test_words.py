@@ -1,5 +1,7 @@
 """Words: vocabularies from the command line, templates, and the sentences made of both."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -58,12 +60,8 @@ def test_a_dict_is_what_its_entries_are():
     ],
 )
 def test_parse_refuses_with_the_argument_named(specs, part):
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match=f"^--classes: .*{re.escape(part)}"):
         parse_vocabulary(specs, "--classes")
-    message = str(refused.value)
-    assert message.startswith("--classes: ")
-    assert part in message
-    assert "\n" not in message
 
 
 def test_a_vocabulary_from_python_with_bare_strings_is_refused():

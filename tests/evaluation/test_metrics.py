@@ -207,9 +207,8 @@ def test_small_worst_group_is_warned_about_by_name():
 )
 def test_group_metrics_refuses(changes, message):
     arguments = {"predictions": [0, 1], "labels": [0, 1], "attributes": [0, 1], "num_classes": 2, "num_attributes": 2}
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message):
         group_metrics(**{**arguments, **changes})
-    assert "\n" not in str(caught.value)
 
 
 def test_smallest_pseudo_group_is_half_wrong_at_95_percent():

@@ -58,7 +58,6 @@ def test_sixteen_bit_grey_keeps_its_contrast(tmp_path):
 def reason(path: Path) -> str:
     with pytest.raises(UnreadableImage) as caught:
         open_image(path)
-    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 

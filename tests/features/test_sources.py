@@ -1,5 +1,6 @@
 """Images as users name or hold them: what `list_images` finds, and what it refuses."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,8 @@ def test_pixels_keep_their_values():
     ],
 )
 def test_anything_else_is_refused_in_one_line(images, message):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         list_images(images)
-    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
 def test_a_folder_without_images_is_refused(tmp_path):

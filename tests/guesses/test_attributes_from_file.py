@@ -1,5 +1,7 @@
 """Attributes from a file (``--pseudo-attributes``): what is read, and the one line that every bad file gets."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -163,10 +165,8 @@ BAD = [
 @pytest.mark.parametrize(("content", "says"), BAD)
 def test_a_bad_file_gets_one_line(read, content, says):
     name = "mine.npy" if isinstance(content, np.ndarray) else "mine.csv"
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"{name}.*{re.escape(says)}"):
         read(content, name)
-    message = str(error.value)
-    assert says in message and name in message and "\n" not in message
 
 
 # --- several factors
@@ -212,6 +212,5 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
         ('path,attribute\nimg/a.jpg,"sea; sketch"\n', "3 of 4 images have no attribute"),
         ("path,style\nimg/a.jpg,photo\n", "no column 'attribute'"),
     ):
-        with pytest.raises(InputError) as error:
+        with pytest.raises(InputError, match=re.escape(part)):
             read_task(bad)
-        assert part in str(error.value) and "\n" not in str(error.value)

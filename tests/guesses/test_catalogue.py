@@ -44,7 +44,7 @@ def test_a_file_replaces_the_catalogue_or_extends_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("", r"mine\.toml: has no family; write \[NAME\]"),
+        ("", r"has no family; write \[NAME\]"),
         ("extend = false", "has no family"),
         ("[a", "cannot read as a TOML catalogue"),
         ("extend = 1", "extend is 1; expected true or false"),
@@ -59,9 +59,8 @@ def test_a_file_replaces_the_catalogue_or_extends_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_catalogue_gets_one_line(tmp_path: Path, text: str, match: str) -> None:
-    with pytest.raises(InputError, match=match) as caught:
+    with pytest.raises(InputError, match=rf"mine\.toml.*{match}"):
         read_catalogue(written(tmp_path, text))
-    assert "mine.toml" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_missing_catalogue_gets_one_line(tmp_path: Path) -> None:

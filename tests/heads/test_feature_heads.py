@@ -200,7 +200,6 @@ NO_BOX = "class 'box' has no row with a known group in split"
 def test_too_few_known_groups_are_refused_before_anything_is_written(tiny, tmp_path, objective, split, keep, match):
     rows = [row if row["split"] != split or keep(row) else row | {"attribute": ""} for row in tiny.rows()]
     table, settings = tiny.write("few-known", rows), {"head": "linear", "group_source": "true"}
-    with pytest.raises(InputError, match=rf"^--objective {objective}: {match}") as caught:
+    with pytest.raises(InputError, match=rf"^--objective {objective}: {match}"):
         fit(tiny, tmp_path / "run", table, objective=objective, **settings)
-    assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

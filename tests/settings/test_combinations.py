@@ -1,5 +1,6 @@
 """`FitConfig` refuses choices that don't go together, each with its reason, before anything is read."""
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -26,10 +27,8 @@ def test_a_config_is_refused_exactly_where_the_matrix_says_so():
         if refusal is None:
             FitConfig(**choice)
             continue
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(InputError, match=f"^{re.escape(refusal)}$"):
             FitConfig(**choice)
-        assert str(caught.value) == refusal
-        assert "\n" not in refusal
         assert f"--objective {choice['objective']}" in refusal or f"--head {choice['head']}" in refusal
 
 

@@ -89,9 +89,8 @@ def test_a_column_has_one_use(role):
     ],
 )
 def test_what_is_refused(settings, message):
-    with pytest.raises(InputError, match=message) as refused:
+    with pytest.raises(InputError, match=message):
         make_config(settings)
-    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("word", "setting"), [(word, name) for word, names in REFUSED.items() for name in names])

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,10 +86,8 @@ def test_what_is_right_becomes_the_dataclass():
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(change, says):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=rf"^f\.json: {re.escape(says)}.*; the file was changed, make it again$"):
         outer(**change)
-    assert str(caught.value).startswith(f"f.json: {says}")
-    assert str(caught.value).endswith("; the file was changed, make it again")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 10**5, b"9" * 5000, b"[1]", b"null"])

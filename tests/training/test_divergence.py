@@ -21,9 +21,8 @@ RISKY = {"head": "linear", "optimizer": "sgd", "lr": 20.0, "weight_decay": 1.0, 
 
 
 def diverges(match: str, head: nn.Module | None = None, training: Rows = TRAIN, validation: Rows = VAL, **options):
-    with pytest.raises(InputError, match=match) as caught:
+    with pytest.raises(InputError, match=match):
         train(head or linear_head(), build("erm", training), training, validation, FAST, **options)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("objective", ["dbpt", "groupdro", "jtt"])
