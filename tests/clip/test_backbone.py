@@ -12,8 +12,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
+from small_images import noise
 from tiny import CONFIG
 from unprivileged import unprivileged
 
@@ -46,8 +46,7 @@ def weights(tmp_path: Path, model: torch.nn.Module) -> Path:
     return tmp_path / "tiny.safetensors"
 
 
-def photo(width: int = 40, height: int = 30) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8))
+PHOTO = noise(40, 30)
 
 
 def refused(match: str, *args: object, **kwargs: object) -> str:
@@ -59,7 +58,7 @@ def refused(match: str, *args: object, **kwargs: object) -> str:
 def test_encodes_as_open_clip_does(config, weights, model):
     model.requires_grad_(False)  # as ours is: torch computes attention in another way for weights that it could train
     backbone = load_backbone(config, weights)
-    batch = torch.stack([backbone.preprocess(photo())])
+    batch = torch.stack([backbone.preprocess(PHOTO)])
     texts = ["a photo of a dog", "a sketch"]
     with torch.no_grad():
         images = model.encode_image(batch, normalize=True)
@@ -99,7 +98,7 @@ def test_json_preprocess_key_is_obeyed(config, weights):
     config.write_text(json.dumps(CONFIG | {"preprocess": given}))
     backbone = load_backbone(config, weights)
     expected = open_clip.image_transform(16, is_train=False, **given)
-    torch.testing.assert_close(backbone.preprocess(photo()), expected(photo()), rtol=0, atol=0)
+    torch.testing.assert_close(backbone.preprocess(PHOTO), expected(PHOTO), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +195,8 @@ def registered(weights, tmp_path, monkeypatch):
 def test_published_tag_is_loaded_by_open_clip_with_its_own_activation(registered):
     backbone = load_backbone("Tiny-B-8", "toy")
     own, _, transform = open_clip.create_model_and_transforms("Tiny-B-8", "toy", force_quick_gelu=True)
-    pixels = transform(photo())
-    torch.testing.assert_close(backbone.preprocess(photo()), pixels, rtol=0, atol=0)
+    pixels = transform(PHOTO)
+    torch.testing.assert_close(backbone.preprocess(PHOTO), pixels, rtol=0, atol=0)
     with torch.no_grad():
         expected = own.eval().encode_image(pixels[None], normalize=True)
     torch.testing.assert_close(backbone.encode_image(pixels[None]), expected, rtol=0, atol=0)
@@ -247,7 +246,7 @@ def test_spec_rebuilds_the_same_backbone(config, weights, pretrained):
     again = load_backbone_from_spec(spec)
     assert again.spec == spec
     torch.testing.assert_close(again.encode_text(["a dog"]), backbone.encode_text(["a dog"]), rtol=0, atol=0)
-    torch.testing.assert_close(again.preprocess(photo()), backbone.preprocess(photo()), rtol=0, atol=0)
+    torch.testing.assert_close(again.preprocess(PHOTO), backbone.preprocess(PHOTO), rtol=0, atol=0)
 
 
 def test_spec_notices_weights_that_changed_moved_or_went(config, weights, tmp_path):

@@ -65,21 +65,6 @@ def test_the_result_is_the_same_for_any_number_of_threads(rows):
         assert equal(one, everything(logits, num_threads=num_threads))
 
 
-def test_the_posterior_is_that_of_spherical_gaussians():
-    logits = blobs(2000, 3)
-    centers = np.concatenate([kmeans(logits, centred(logits[:3]))[0], np.full((1, 3), np.inf)])
-    labels, posterior, confidence = np.zeros(2000, int), np.full((2000, 4), 9, np.float32), np.zeros(2000, np.float32)
-    out = {"labels_out": labels, "posterior_out": posterior, "confidence_out": confidence}
-    assign_nearest(logits, centers, 1.7, **out)
-    squared = ((centred(logits)[:, None] - centers[:3]) ** 2).sum(axis=2)
-    np.testing.assert_allclose(posterior[:, :3], reference.softmax(-squared / 3.4), rtol=1e-3, atol=1e-6)
-    assert (posterior[:, 3] == 0).all()
-    assert np.array_equal(labels, squared.argmin(axis=1))
-    assert np.array_equal(confidence, posterior.max(axis=1))
-    assign_nearest(logits, centers, 0.0, **out)
-    assert np.array_equal(posterior, np.eye(4, dtype=np.float32)[labels])
-
-
 MEMORY = """
 import numpy as np
 from dbpt._core import assign_argmax, assign_nearest, kmeans

@@ -35,11 +35,6 @@ def explained(counts, errors, **options):
 # --- Cramér's V
 
 
-def test_v_of_a_table_by_hand():
-    """chi-squared 20 of 80 rows: phi2 0.25 - 1/79, and 1 - 1/79 for the number of classes less one."""
-    assert v_of([[30, 10], [10, 30]]) == pytest.approx(((0.25 - 1 / 79) / (1 - 1 / 79)) ** 0.5, abs=1e-12)
-
-
 @pytest.mark.parametrize("table", [WATERBIRDS, [[30, 10, 5], [10, 30, 8]], [[9, 1, 4], [2, 8, 7], [3, 3, 30]]])
 def test_v_is_the_peer_s_after_the_correction_is_taken_back(table):
     table = np.asarray(table)

@@ -46,13 +46,18 @@ def test_attributes_halve_the_false_alarms_in_rare_groups(num_classes, share, re
     assert found >= least_found * peer
 
 
-@pytest.mark.parametrize(("rare", "share"), [(0, 0.1), (0.01, 0.05), (0.02, 0.1)])
-def test_wrong_labels_are_called_wrong_though_they_are_most_of_the_rare_groups(rare, share):
-    labels, attributes, is_wrong, _, sources = simulated(2, share, rare=rare, seed=0, n=4000, noise=1, reliance=(2,))
+@pytest.mark.parametrize(
+    ("num_classes", "rare", "share"), [(2, 0, 0.1), (2, 0.01, 0.05), (2, 0.02, 0.1), (3, 0.1, 0.1)]
+)
+def test_wrong_labels_are_called_wrong_though_they_are_most_of_the_rare_groups(num_classes, rare, share):
+    labels, attributes, is_wrong, _, sources = simulated(
+        num_classes, share, rare=rare, seed=0, n=4000, noise=1, reliance=(2,)
+    )
     found = label_quality(labels, attributes, *sources)
     called = found.likeliest != labels
     assert called[is_wrong].mean() > 0.8 and is_wrong[called].mean() > 0.95
     assert abs(found.share_wrong - is_wrong.mean()) < 0.01
+    assert (found.likeliest[called] == sources[0][called].argmax(axis=1)).mean() > 0.95
 
 
 @pytest.mark.parametrize("n", [6, 20, 50, 200, 1000])
@@ -94,27 +99,6 @@ def test_the_share_of_wrong_labels_may_differ_from_group_to_group(which):
         precise += is_wrong[wrong].mean() / 5
         share += (quality.share_wrong - is_wrong.mean()) / 5
     assert found > 0.7 and precise > 0.85 and abs(share) < 0.01
-
-
-def test_a_score_within_the_group_alone_hides_what_this_one_finds():
-    labels, attributes, is_wrong, _, sources = simulated(2, 0.1, rare=0.05, seed=0)
-    quality = label_quality(labels, attributes, *sources).quality
-    within = np.empty(len(labels))
-    for group in np.unique(groups := labels * 2 + attributes):
-        members = np.flatnonzero(groups == group)
-        within[members] = sources[0][members, labels[members]].argsort().argsort() / len(members)
-    found, found_within = (is_wrong[np.argsort(score)[: is_wrong.sum()]].sum() for score in (quality, within))
-    assert found > 1.5 * found_within
-
-
-@pytest.mark.parametrize("num_classes", [2, 3])
-def test_most_labels_that_are_called_wrong_are_wrong_and_the_class_is_the_true_one(num_classes):
-    labels, attributes, is_wrong, _, sources = simulated(num_classes, 0.1, rare=0.1, seed=1)
-    found = label_quality(labels, attributes, *sources)
-    called = found.likeliest != labels
-    assert is_wrong[called].mean() > 0.9 and called[is_wrong].mean() > 0.6
-    likely = np.mean(sources, axis=0)
-    assert (found.likeliest[called] == likely[called].argmax(axis=1)).mean() > 0.95
 
 
 def test_sources_that_know_nothing_call_no_label_wrong():

@@ -91,15 +91,13 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_nothing_reads_all_features_at_once(name, many, tiny, read_at_once, monkeypatch):
     monkeypatch.chdir(many)
-    model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
-    getattr(dbpt, name.split()[0])("table.csv", embeddings="features.npy", **model, **COMMANDS[name])
+    getattr(dbpt, name.split()[0])("table.csv", embeddings="features.npy", **tiny.backbone, **COMMANDS[name])
     assert sum(read_at_once) >= N and max(read_at_once) <= BLOCK
 
 
 def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch):
     monkeypatch.chdir(many)
     monkeypatch.setattr("dbpt.guesses.trust.MOST_ROWS_TO_JUDGE", BLOCK)
-    model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
-    dbpt.guess_attributes("table.csv", embeddings="features.npy", **model, **COMMANDS["guess_attributes"])
+    dbpt.guess_attributes("table.csv", embeddings="features.npy", **tiny.backbone, **COMMANDS["guess_attributes"])
     # the check; the guesses; the judged rows by own, five other sentences, words; and by the words of the classes
     assert sum(read_at_once) == 2 * N + 8 * BLOCK

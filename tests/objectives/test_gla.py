@@ -40,15 +40,6 @@ def test_the_loss_of_a_row_is_that_of_its_group_or_of_all_groups_of_its_class():
     torch.testing.assert_close(found.double(), -torch.stack(expected).log(), rtol=1e-5, atol=1e-6)
 
 
-def test_without_tau_it_is_the_cross_entropy_of_the_groups():
-    objective, logits = Gla(TRAINING, tau=0.0, min_group_count=5), torch.randn(3, 6)
-    labels, groups = torch.tensor([0, 1, 1]), torch.tensor([1, 5, 3])
-    without_empty = logits.clone()
-    without_empty[:, 4] = -torch.inf
-    expected = F.cross_entropy(without_empty, groups, reduction="none")
-    torch.testing.assert_close(objective.sample_losses(logits, labels, groups), expected)
-
-
 def test_small_groups_count_as_the_floor_and_shares_sum_to_1():
     shares = group_shares(TRAINING, 5)
     rows = np.array([*(49 * np.array([40, 6, 2]) / 48), *(41 * np.array([10, 0, 30]) / 40)])

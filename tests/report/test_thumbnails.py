@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbpt.features import UnreadableImage
 from dbpt.features.images import read_image
 from dbpt.report import thumbnails as module
 from dbpt.report.thumbnails import ImageFiles, address, thumbnail
@@ -78,23 +77,6 @@ def test_nothing_leads_into_an_archive_or_to_the_other_end_of_the_disk(tmp_path)
     assert address(tmp_path / "a.jpg", tmp_path / "link") == "../../a.jpg"  # as from the page's real place
     assert address(tmp_path / "b" / ".." / "a.jpg", tmp_path / "b") is None  # there is no b
     assert address(tmp_path / "a.jpg", tmp_path) == "a.jpg"
-
-
-def test_unreadable_images_are_replaced_by_the_next(reds, tmp_path):
-    paths = [*(f"{number}.png" for number in range(5)), "gone.png", "text.png"]
-    for path in paths[:5]:
-        (tmp_path / path).write_bytes((reds / path).read_bytes())
-    (tmp_path / "text.png").write_text("text")
-    pictures = ImageFiles(paths, tmp_path, tmp_path).first([5, 0, 6, 3, 1, 2], 3, 5000)
-    assert {row: (each.path, each.source) for row, each in pictures.items()} == {
-        row: (f"{row}.png", f"{row}.png") for row in (0, 3, 1)
-    }
-
-
-def test_what_is_no_image_says_so(tmp_path):
-    (tmp_path / "text.jpg").write_text("text")
-    with pytest.raises(UnreadableImage, match="not a JPEG"):
-        thumbnail(tmp_path / "text.jpg", 10)
 
 
 def test_a_long_name_leaves_fewer_bytes_for_the_picture(tmp_path, noise):

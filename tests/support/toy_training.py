@@ -1,8 +1,10 @@
 """A small training on made-up rows: two classes, two attributes, a tenth of the rows without a group."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -83,6 +85,17 @@ def run(
     for name, value in trained.head_state.items():  # the head is left as it was in the best epoch
         assert torch.equal(head.state_dict()[name], value)
     return trained
+
+
+def interrupted_after(epoch: int, path: Path, **options) -> None:
+    """Train until the next epoch ends, whose checkpoint is not yet written."""
+
+    def stop(record):
+        if record.epoch == epoch + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint_path=path, on_epoch=stop, **options)
 
 
 def content(trained: Trained):

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from toy_training import RUNS, SETTINGS, TRAIN, VAL, content, run
+from toy_training import RUNS, SETTINGS, TRAIN, VAL, content, interrupted_after, run
 
 from dbpt.errors import InputError
 from dbpt.storage.tensors import write_tensors
@@ -32,13 +32,8 @@ def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, choice, stop_afte
     num_epochs = len(expected[2])
     path = tmp_path / "c.safetensors"
 
-    def stop(record):
-        if record.epoch == stop_after + 1:
-            raise KeyboardInterrupt
-
     if stop_after < num_epochs:
-        with pytest.raises(KeyboardInterrupt):
-            run(**choice, checkpoint_path=path, on_epoch=stop)
+        interrupted_after(stop_after, path, **choice)
     else:
         run(**choice, checkpoint_path=path)
     (tmp_path / ".c.safetensors.abc.tmp").write_bytes(path.read_bytes()[:50])  # the next write was killed

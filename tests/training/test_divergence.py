@@ -7,7 +7,7 @@ import pytest
 import torch
 from runs import epochs_saved, fit, history_of, metrics_of, said
 from torch import nn
-from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
+from toy_training import SETTINGS, TRAIN, VAL, build, content, interrupted_after, linear_head, run
 
 import dbpt
 import dbpt.commands.trained_methods
@@ -92,15 +92,6 @@ def test_one_logit_that_is_not_finite_spoils_its_row_alone():
     torch.testing.assert_close(
         p_true, torch.tensor([0.7311, torch.nan, torch.nan, 0.2689]), atol=1e-4, rtol=0, equal_nan=True
     )
-
-
-def interrupted_after(epoch: int, path, **options) -> None:
-    def stop(record):
-        if record.epoch == epoch + 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(checkpoint_path=path, on_epoch=stop, **options)
 
 
 @pytest.mark.parametrize("objective", ["dbpt", "groupdro", "jtt"])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from toy_training import SETTINGS, TRAIN, VAL, build, linear_head
 
-from dbpt.objectives import TrainingGroups
-from dbpt.training import train
+from dbpt.training import Rows, train
 from dbpt.training.model_selection import effective_rows, training_findings
 
 NAMES = ("a · x", "a · y", "b · x", "b · y")
@@ -15,10 +14,14 @@ ASKED = {"asked_lr": SETTINGS.lr, "group_names": NAMES, "selection": "pseudo-wgp
 ROWS = np.bincount(TRAIN.groups[TRAIN.groups >= 0])
 
 
-def trained(objective: str, settings=SETTINGS, **choices):
-    built = build(objective, **choices)
-    result = train(linear_head(), built, TRAIN, VAL, settings)
+def trained(objective: str, settings=SETTINGS, training=TRAIN, **choices):
+    built = build(objective, training, **choices)
+    result = train(linear_head(), built, training, VAL, settings)
     return result.history, training_findings(result, built, **ASKED | {"asked_lr": settings.lr})
+
+
+def first_rows(n: int) -> Rows:
+    return replace(TRAIN, features=TRAIN.features[:n], labels=TRAIN.labels[:n], groups=TRAIN.groups[:n])
 
 
 @pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt", "groupdro", "jtt", "class-balanced"])
@@ -57,13 +60,11 @@ def test_groups_whose_weight_is_nothing_are_named_though_they_are_seen():
 
 def test_a_subset_of_a_few_rows_is_told():
     assert trained("subg")[1] == []
-    few = replace(TRAIN, features=TRAIN.features[:60], labels=TRAIN.labels[:60], groups=TRAIN.groups[:60])
+    few = first_rows(60)
     size = np.bincount(few.groups[few.groups >= 0]).min()
-    for objective, told in (("subg", [{"n": 4 * size, "of": 60}]), ("suby", [])):
-        built = build(objective, few)
-        result = train(linear_head(), built, few, VAL, SETTINGS)
-        found = training_findings(result, built, **ASKED)
-        assert [(warning.kind, warning.values) for warning in found] == [("small subset", values) for values in told]
+    (found,) = trained("subg", training=few)[1]
+    assert (found.kind, found.values) == ("small subset", {"n": 4 * size, "of": 60})
+    assert trained("suby", training=few)[1] == []
 
 
 def test_weights_on_a_few_rows_are_told_with_the_group_that_has_them():
@@ -85,11 +86,7 @@ def test_effective_rows_are_kishs():
 
 
 def test_few_rows_of_equal_weight_are_nobodys_fault():
-    few = replace(TRAIN, features=TRAIN.features[:20], labels=TRAIN.labels[:20], groups=TRAIN.groups[:20])
-    built = build("balanced", few)
-    assert isinstance(built.training, TrainingGroups)
-    result = train(linear_head(), built, few, VAL, SETTINGS)
-    assert training_findings(result, built, **ASKED) == []
+    assert trained("balanced", training=first_rows(20))[1] == []
 
 
 def test_a_training_that_ends_worse_than_it_began_and_than_guessing_diverged():

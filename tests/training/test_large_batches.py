@@ -31,17 +31,25 @@ class WorstInBatch(Objective):
         return max(means)
 
 
-@pytest.fixture
-def in_blocks(monkeypatch):
+def set_blocks(monkeypatch):
     monkeypatch.setattr(large, "LARGE_BATCH", 20)
     monkeypatch.setattr(large, "BLOCK_ROWS", 7)
+
+
+in_blocks = pytest.fixture(set_blocks)
+
+
+def assert_same_step(blocked, whole, tolerance):
+    """Compare the gradients and the losses that `gradients_of` gives."""
+    for one, other in zip(blocked[0], whole[0], strict=True):
+        assert (one - other).norm() <= tolerance * other.norm()
+    assert blocked[1] == pytest.approx(whole[1], rel=tolerance)
 
 
 @pytest.mark.parametrize("choice", RUNS, ids=lambda choice: "-".join(choice.values()))
 def test_a_training_in_blocks_is_that_at_once(choice, monkeypatch):
     at_once = run(WHOLE, **choice)
-    monkeypatch.setattr(large, "LARGE_BATCH", 20)
-    monkeypatch.setattr(large, "BLOCK_ROWS", 7)
+    set_blocks(monkeypatch)
     blocked = run(WHOLE, **choice)
     assert blocked.best_epoch == at_once.best_epoch
     for name, tensor in blocked.head_state.items():
@@ -92,15 +100,12 @@ def test_the_gradient_of_a_step_and_how_often_it_is_read(name, times, monkeypatc
     found = {}
     for block in (None, 7):
         if block:
-            monkeypatch.setattr(large, "LARGE_BATCH", 20)
-            monkeypatch.setattr(large, "BLOCK_ROWS", block)
+            set_blocks(monkeypatch)
         groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
         objective = WorstInBatch(groups) if name == "worst" else build(name)
         head = head_for(name if name != "worst" else "erm")
         found[block] = gradients_of(head, objective, TRAIN.features, TRAIN.labels, TRAIN.groups)
-    for blocked, whole in zip(found[7][0], found[None][0], strict=True):
-        assert (blocked - whole).norm() <= 1e-5 * whole.norm()
-    assert found[7][1] == pytest.approx(found[None][1], rel=1e-6)
+    assert_same_step(found[7], found[None], 1e-5)
     assert set(found[7][2]) == {times} and set(found[None][2]) == {1}
 
 
@@ -125,17 +130,14 @@ def test_prompts_are_encoded_once_a_step(name, tiny_backbone, monkeypatch):
     features = F.normalize(torch.from_numpy(rng.normal(size=(50, 16)).astype(np.float32)), dim=-1).numpy()
     for block in (None, 7):
         if block:
-            monkeypatch.setattr(large, "LARGE_BATCH", 20)
-            monkeypatch.setattr(large, "BLOCK_ROWS", block)
+            set_blocks(monkeypatch)
         head = PromptHead(tiny_backbone, CLASSES, n_ctx=3, seed=0)
         head.zero_shot = F.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
         head.text_tower.register_forward_hook(lambda *_: passes.append(1))
         objective = OBJECTIVES[name](TrainingGroups(groups // 2 * 2 + groups % 2, labels, 2, 4), **settings_of(name))
         found[block] = gradients_of(head, objective, features, labels, groups)
     assert len(passes) == 2
-    for blocked, whole in zip(found[7][0], found[None][0], strict=True):
-        assert (blocked - whole).norm() <= 1e-4 * whole.norm()
-    assert found[7][1] == pytest.approx(found[None][1], rel=1e-5)
+    assert_same_step(found[7], found[None], 1e-4)
 
 
 def settings_of(name):
