@@ -6,7 +6,6 @@ import dbpt
 
 COUNTS = [500, 40, 0, 90, 17, 210]
 RULES = [lambda: dbpt.GroupWeights(COUNTS, 1.5, 0.25), lambda: dbpt.GroupDRO(COUNTS, 0.5)]
-NAN = float("nan")
 
 
 def rows(seed, count=60, dtype=np.float32):
