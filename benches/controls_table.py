@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.commands.compare.cells import half_of
-from dbpt.commands.fit.choice import choose, with_mixed
+from dbpt.commands.fit.saved_candidate import choose, with_mixed
 from dbpt.commands.trained_methods import trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError

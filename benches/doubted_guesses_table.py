@@ -20,7 +20,7 @@ from controls_table import with_attributes
 from guess_trust_table import NONSENSE, OBJECTS, UNRELATED
 
 from dbpt.commands.compare.cells import half_of
-from dbpt.commands.fit.choice import choose, with_mixed
+from dbpt.commands.fit.saved_candidate import choose, with_mixed
 from dbpt.commands.trained_methods import MethodResult, trained_result
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import resolve_demo

@@ -25,7 +25,7 @@ import numpy as np
 from controls_table import with_attributes
 
 from dbpt.clip import Backbone, load_backbone
-from dbpt.commands.fit.choice import choose, with_mixed
+from dbpt.commands.fit.saved_candidate import choose, with_mixed
 from dbpt.commands.trained_methods import MethodResult, trained_result, training_free_result
 from dbpt.settings.config import make_config
 from dbpt.study.stages import add_pseudo_attributes, arrange, judged_guesses, load_and_embed

@@ -10,7 +10,7 @@ from comparisons import compare
 from runs import fit
 
 import dbpt
-from dbpt.cli.group import Lines
+from dbpt.cli.click_group import Lines
 from dbpt.environment import progress_bar
 from dbpt.features import verify_cache
 

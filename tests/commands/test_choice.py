@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dbpt.commands.fit.choice import choose
+from dbpt.commands.fit.saved_candidate import choose
 from dbpt.data import StoredFeatures
 from dbpt.guesses.grouping import GroupedAttribute, Grouping
 from dbpt.settings.config import make_config

@@ -16,7 +16,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.commands.compare.compare import next_steps
 from dbpt.commands.compare.plan import make_plan
-from dbpt.commands.fit import choice
+from dbpt.commands.fit import saved_candidate
 from dbpt.commands.trained_methods import build_head, trained_result
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Row
@@ -132,7 +132,7 @@ def untrained_weights(settings, tiny):
 
 @pytest.mark.parametrize("head", ["linear", "prompt"])
 def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(choice, "words_fail", lambda *_: False)  # the tiny CLIP knows none
+    monkeypatch.setattr(saved_candidate, "words_fail", lambda *_: False)  # the tiny CLIP knows none
     settings = tiny.settings | {"head": head, "prompts": "auto", "group_template": TEMPLATE, "baselines": False}
     result = dbpt.fit(tiny.table, out=tmp_path / "auto", model_selection="last", **settings)
     metrics = metrics_of(result.folder)
@@ -229,7 +229,7 @@ def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny,
 
 
 def test_alpha_is_no_hindrance_to_class_prompts(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(choice, "words_fail", lambda *_: True)
+    monkeypatch.setattr(saved_candidate, "words_fail", lambda *_: True)
     settings = tiny.settings | {"head": "linear", "prompts": "auto", "alpha": 0.5, "model_selection": "last"}
     run = dbpt.fit(tiny.table, out=tmp_path / "run", **settings)
     assert (run.chosen.record.prompts, dbpt.load(run.folder).config.alpha) == ("class", None)
@@ -346,10 +346,10 @@ def test_a_harder_test_split_is_said():
 
     for val, test, kinds in ((38, 10, ["test is harder"]), (38, 30, []), (10, 38, [])):
         row = Row(method="gla", title="GLA", val=evaluated(val), test=evaluated(test))
-        assert [each.kind for each in choice.harder_test(row)] == kinds
-    assert choice.harder_test(Row(method="gla", title="GLA", val=None, test=evaluated(10))) == []
+        assert [each.kind for each in saved_candidate.harder_test(row)] == kinds
+    assert saved_candidate.harder_test(Row(method="gla", title="GLA", val=None, test=evaluated(10))) == []
     few = group_metrics([1] * 40, [1] * 40, [1] * 40, num_classes=2, num_attributes=2)  # lacks test's worst group
-    assert choice.harder_test(Row(method="gla", title="GLA", val=few, test=evaluated(10))) == []
+    assert saved_candidate.harder_test(Row(method="gla", title="GLA", val=few, test=evaluated(10))) == []
 
 
 def test_group_prompts_need_an_attribute(tiny, bare, tmp_path):

@@ -6,7 +6,7 @@ import click
 from fuzz_target import Parse, Workplace, target
 from PIL import Image
 
-from dbpt.cli.group import commands
+from dbpt.cli.click_group import commands
 from dbpt.errors import InputError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 # Forks a process per line of standard input, so that each starts with torch already imported.
 LAUNCHER = f"""
 import json, os, sys, warnings
-import dbpt.cli, dbpt.clip.load, dbpt.commands.fit.choice, dbpt.commands.trained_methods, dbpt.runs.run_folder
+import dbpt.cli, dbpt.clip.load, dbpt.commands.fit.saved_candidate, dbpt.commands.trained_methods, dbpt.runs.run_folder
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import blank_charts
 blank_charts.leave_blank()

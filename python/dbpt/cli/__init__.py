@@ -30,6 +30,6 @@ def _interrupts_leave() -> Iterator[None]:
 
 
 with _interrupts_leave():  # the first half second of a command
-    from dbpt.cli.group import main
+    from dbpt.cli.click_group import main
 
 __all__ = ["main"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution
 from dbpt.data import READERS, Dataset, StoredFeatures, first_copies
-from dbpt.data.labels_from_file import PATH, Wanted, codes_in_memory, read_codes
+from dbpt.data.predictions_from_file import PATH, Wanted, codes_in_memory, read_codes
 from dbpt.errors import InputError, nearest
 from dbpt.groups.ids import first_of_unit
 from dbpt.guesses.linear_probe import import_scikit_learn, out_of_fold

@@ -217,7 +217,7 @@ Why = Literal["hedge", "few", "better", "score", "words", "last"]
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.fit.choice`.
+    """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.fit.saved_candidate`.
 
     ``figure`` is wgp, wga or average. ``group`` is the worst one of the hedge in validation, with ``n`` images; None
     stands for all images. If images are too "few", ``n`` are those of the rarest group, 0 if only training has it. A

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::ops::RangeInclusive;
 
-use super::extra_draws::rotated;
+use super::quota_rounding::rotated;
 use super::rows::MAX_DRAWS;
 use crate::error::shown;
 use crate::{Error, Result};

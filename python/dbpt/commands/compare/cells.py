@@ -166,6 +166,7 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
 def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
     from dbpt.commands import trained_methods as methods  # imports torch
+    from dbpt.commands.mixed_prompts import alpha_of, mixed_result
 
     study = stages.study(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
@@ -177,7 +178,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
         result = methods.trained_result(study, objective, prompts, **how)
         if cell.method.is_mixed:
             (training,) = result.row.repeats
-            result = methods.mixed_result(study, result, methods.alpha_of(study), cell.method.name)
+            result = mixed_result(study, result, alpha_of(study), cell.method.name)
             # In a run the row of the training says how it went; here it may not be among the rows.
             score = result.row.validation_score
             result = replace(result, row=replace(result.row, repeats=[replace(training, validation_score=score)]))

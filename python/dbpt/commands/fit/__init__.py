@@ -124,7 +124,7 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
     out, notes = request.out, resolved.notes
     started = time.perf_counter()
     study = _prepare_on(ranks, resolved.config, notes)
-    from dbpt.commands.fit.choice import choose, harder_test, with_mixed  # only now: they import torch
+    from dbpt.commands.fit.saved_candidate import choose, harder_test, with_mixed  # only now: they import torch
     from dbpt.commands.trained_methods import candidates_of, trained_result, training_free_result
 
     embedded = time.perf_counter()

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.commands.trained_methods import MethodResult, alpha_of, mixed_result, rows_for
+from dbpt.commands.mixed_prompts import alpha_of, mixed_result
+from dbpt.commands.trained_methods import MethodResult, rows_for
 from dbpt.data.stored_features import Features
 from dbpt.evaluation.results import Choice, Row
 from dbpt.groups import SMALL_GROUP
