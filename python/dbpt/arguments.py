@@ -116,6 +116,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
         raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected an array") from None
     if result.ndim == 0:  # what NumPy makes of a dict, a set, a generator or a text
         expected = "an array, a list, a tensor or a column of a data frame"
+        expected += ", with a value for each row (a loss: reduction='none')" if is_tensor(values) else ""
         raise InputError(f"{name} is {in_one_line(values)}, of type {type(values).__name__}; expected {expected}")
     return result
 

@@ -119,6 +119,15 @@ def test_wrong_callbacks_get_one_line(tmp_path, function, wrong):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_callback_with_other_arguments_is_refused_before_any_work(tmp_path):
+    class Print:
+        def on_epoch_end(self, epoch, metrics): ...
+
+    takes = r"callbacks: .*Print.on_epoch_end takes \(epoch, metrics\); it is called with \(row, epoch, metrics\)"
+    with pytest.raises(InputError, match=takes):
+        dbpt.fit("nowhere.csv", out=tmp_path / "run", callbacks=[Print()])
+
+
 def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tmp_path):
     class Replace(dbpt.Callback):
         def on_epoch_end(self, row, epoch, metrics):

@@ -227,13 +227,20 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
     [
         (rows("a.jpg,x,train", header="path,lable,split"), ["line 1: no column 'label'", "'lable', ", "mean 'lable'"]),
         ("path|label|split\na.jpg|x|train\n", ["no column 'path'", "'path|label|split'"]),
+        (
+            "a.jpg,x,train\n",
+            ["line 1: looks like a row, not like the names of columns; write path and others above it"],
+        ),
         ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
         ("path,label,split\n", ["header but no rows"]),
         ("path,label,split\na.jpg,x\n", ["line 2: has 2 fields where the header has 3"]),
         ('path,label,split\na.jpg,"x,train\n', ["line 2: not well-formed"]),
         (rows("a.jpg,x,train", "b.jpg,y,tset"), ["line 3: split is 'tset', expected one of", "did you mean 'test'?"]),
         (rows("a.jpg,x,train", "b.jpg,,train"), ["column 'label' has only the value 'x'"]),
-        (rows("a.jpg,x,train", "b.jpg,y,train", "c.jpg,,val"), ["line 4: label is '', expected one of 'x', 'y'"]),
+        (
+            rows("a.jpg,x,train", "b.jpg,y,train", "c.jpg,,val"),
+            ["line 4: label is '', expected one of 'x', 'y'; fill it in, or"],
+        ),
         (rows("a.jpg,,train"), ["column 'label' has no value"]),
         (rows("a.jpg,x,train", f"b.jpg,{'y' * 200_000},train"), ["line 3: not well-formed (field larger than"]),
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),

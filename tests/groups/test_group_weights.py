@@ -43,7 +43,7 @@ def test_group_weights_equal_the_reference_and_keep_their_total(counts, eta, mom
 def test_group_dro_equals_the_reference_and_keeps_its_total(counts, step_size, seed):
     ours = dbpt.GroupDRO(counts, step_size, **FREE)
     plain = reference.GroupDRO(counts, step_size)
-    run_both(ours, plain, counts, seed, lambda rng: rng.normal(1, 3, 7), rtol=1e-5)
+    run_both(ours, plain, counts, seed, lambda rng: np.append(rng.normal(1, 3, 6), 9), rtol=1e-5)
     np.testing.assert_allclose(ours.q, plain.q, rtol=1e-5)
     assert ours.q.sum() == pytest.approx(1)
 
@@ -178,6 +178,10 @@ def loads(weights, entries):
         (lambda w: w.observe([0, [1]], [0.5, 0.5]), "^groups is ragged"),
         (lambda w: w.observe([0], torch.ones(1, device="meta")), "^p_true is a tensor that cannot be copied"),
         (lambda w: w.observe([2**64 - 1], [0.5]), "^groups holds 18446744073709551615; expected integers up to 2"),
+        (
+            lambda w: w.observe([0], torch.tensor(0.5)),
+            "^p_true is tensor.*, with a value for each row",
+        ),
         (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5; expected a number from 0 to 1"),
         (lambda w: w.observe(*map(torch.tensor, ([0, 3], [0.5, 0.5]))), r"^groups\[1\] is 3"),
         (lambda w: w.observe(*map(torch.tensor, ([-2, 0], [0.5, 0.5]))), r"^groups\[0\] is -2"),
@@ -225,3 +229,8 @@ def test_refuses_in_one_line_and_changes_nothing(use, message):
     with pytest.raises(InputError, match=message):
         use(weights)
     assert content(weights) == before
+
+
+def test_log_likelihoods_in_place_of_losses_are_noticed():
+    with pytest.warns(UserWarning, match="^all losses are negative"):
+        dbpt.GroupDRO([3, 3]).observe([0, 1], [-1.0, -0.5])

@@ -192,3 +192,8 @@ def test_a_buffer_that_is_the_input_is_refused():
     logits = np.zeros((5, 2), np.float32)
     with pytest.raises(InputError, match="^posterior_out is being written to by another call|in use"):
         label_attributes(logits, method="argmax", posterior=logits)
+
+
+def test_cosines_in_place_of_logits_are_noticed():
+    with pytest.warns(UserWarning, match="^logits are within ±1, as cosines are"):
+        label_attributes([[0.2, 0.3], [0.25, 0.1]], method="argmax")

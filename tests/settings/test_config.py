@@ -52,7 +52,10 @@ def refused(match: str, **settings: object) -> None:
         ({"attributes": "land, water"}, r"found 'land, water'; write \['land', 'water'\]$"),
         ({"classes": [1, 2]}, r"--classes: expected a list of strings"),
         ({"root": 3}, r"--root: expected a string, found 3"),
-        ({"model": ["a name"] * 99}, r"^--model: expected a string, found \('a name', .{180,200}$"),
+        (
+            {"model": ["a name"] * 99},
+            r"^--model: expected a string, found \('a name', .{180,190}; numpy.save .* given$",
+        ),
         ({"columns": {"labels": "y"}}, r"^--columns: 'labels' is none of path, label, split, attribute"),
         ({"attributes": {"land": 3, "water": "water"}}, r"^--attributes: found 'land': 3; expected names and wordings"),
         ({"classes": {"a=b": "x", "c": "c"}}, r"^--classes: 'a=b' can't be written"),

@@ -5,12 +5,13 @@ Each logs the numbers of history.jsonl by row and group, at the end the table an
 the event files of TensorBoard, and is a new run elsewhere.
 """
 
+import inspect
 import json
 import logging
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -93,7 +94,8 @@ class Tracker(Callback):
         """Close it, at the end or after an error."""
 
 
-HOOKS = ("on_fit_start", "on_epoch_end", "on_fit_end")
+HOOKS = {"on_fit_start": ("run",), "on_epoch_end": ("row", "epoch", "metrics"), "on_fit_end": ("result",)}
+"""The methods of a callback, and the arguments that each is called with."""
 
 
 class Watch:
@@ -110,9 +112,12 @@ class Watch:
             raise InputError(f"callbacks: found {callbacks!r:.200}; {expected}")
         for callback in callbacks:
             # a hook of the base class does nothing
-            own = (getattr(callback, hook, None) for hook in HOOKS if hook not in _unchanged(callback))
-            if isinstance(callback, type) or not any(map(callable, own)):
+            own = {hook: getattr(callback, hook, None) for hook in HOOKS if hook not in _unchanged(callback)}
+            if isinstance(callback, type) or not any(map(callable, own.values())):
                 raise InputError(f"callbacks: found {callback!r:.200}; {expected}")
+            for hook, method in own.items():
+                if callable(method):
+                    _check_takes(hook, method)
         self._trackers, self._all, self.history = trackers, (*callbacks, *trackers), history
         self._has_begun = False
         self.error: BaseException | None = None
@@ -163,7 +168,7 @@ class Watch:
             except BaseException as error:
                 if isinstance(callback, Tracker) and isinstance(error, Exception):
                     name, reason = f"--report-to {type(callback).__name__.lower()}", foreign_error(error)
-                    if hook == HOOKS[0]:
+                    if hook == "on_fit_start":
                         self._trackers = [other for other in self._trackers if other is not callback]
                         with suppress(Exception):  # it may be half open
                             callback.close(failed=True)
@@ -179,6 +184,19 @@ class Watch:
 def _unchanged(callback: object) -> set[str]:
     """Return the hooks that a callback has from `Callback`, which do nothing."""
     return {hook for hook in HOOKS if getattr(type(callback), hook, None) is getattr(Callback, hook)}
+
+
+def _check_takes(hook: str, method: Callable[..., object]) -> None:
+    """Refuse a method that can't be called with the arguments of the ``hook``."""
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # of code that is not Python's
+        return
+    try:
+        signature.bind(*HOOKS[hook])
+    except TypeError:
+        name, expected = getattr(method, "__qualname__", hook), ", ".join(HOOKS[hook])
+        raise InputError(f"callbacks: {name} takes {signature}; it is called with ({expected})") from None
 
 
 UNWATCHED = Watch()

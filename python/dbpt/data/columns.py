@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.other_columns import NO_OTHER_COLUMNS, OtherColumns
-from dbpt.data.paths import relative_path
+from dbpt.data.paths import ENDINGS, relative_path
 from dbpt.data.text_array import Texts
 from dbpt.data.words import Factor, Vocabulary, Words
 from dbpt.errors import InputError, first_few, nearest
@@ -120,6 +120,8 @@ def column_position(where: str, header: Sequence[str], name: str, hint: str = ""
         return header.index(name)
     if name in header:
         raise InputError(f"{where}: column {name!r} occurs {header.count(name)} times; keep one")
+    if name == "path" and any(cell.lower().endswith(ENDINGS) for cell in header):
+        raise InputError(f"{where}: looks like a row, not like the names of columns; write {name} and others above it")
     present = f"columns found: {shortened(header)}{nearest(name, list(header))}"
     raise InputError(f"{where}: no column {name!r}; {present}{hint}")
 
@@ -182,6 +184,7 @@ class Columns:
             if len(used) < len(expected):
                 names = first_few([repr(f"{name}=WORDING") for name in sorted(present)], 4, " ")
                 hint = f"; or name the values of {column}: {option} {names}{hint}"
+            hint = hint if value.strip() else f"; fill it in, or remove the row{hint}"
             raise InputError(f"{self.where(row)}: {column} is {value!r}, expected {valid}{hint}")
         return np.array(codes, np.int64)[at_N]
 

@@ -23,6 +23,8 @@ from dbpt.errors import InputError, optional_module
 from dbpt.storage.files import open_regular, reason_of, system_errors
 
 HOLDS_ALL = "choose a root that holds all images (--root)"
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""The formats that can be decoded."""
 NOT_PUBLISHED = "not-the-published-data.txt"
 """The file in a folder that only has a benchmark's layout; its counts aren't compared with the published ones."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ class GroupWeighting(ABC):
         groups = arguments.integers("groups", groups, unknown=True)
         values = arguments.floats(self.observes, values, len(groups), per="row of groups")
         values = values.astype(np.float32) if values.dtype == np.float16 else values
+        if self.observes == "losses" and values.max(initial=-1) < 0 < len(values):
+            warnings.warn("all losses are negative; of log-likelihoods, give the negative", UserWarning, stacklevel=2)
         sums = group_sums(
             groups,
             values,

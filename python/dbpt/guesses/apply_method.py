@@ -1,5 +1,6 @@
 """Guesses from logits by any method, of one attribute or several, and known attributes kept beside them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,8 @@ def label_attributes(
         array([1, 0])
     """
     logits_NA = _checked_logits(logits)
+    if np.abs(logits_NA[:4096]).max() <= 1 and logits_NA[:4096].any():
+        warnings.warn("logits are within ±1, as cosines are; multiply cosines by exp(logit_scale)", stacklevel=2)
     if not isinstance(method, str) or method not in PSEUDO_METHODS or PSEUDO_METHODS[method].learns:
         methods = [name for name, of in PSEUDO_METHODS.loaded.items() if not of.learns]
         expected = ", ".join(repr(choice) for choice in methods)

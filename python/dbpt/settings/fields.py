@@ -145,6 +145,8 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     if not is_of_kind:
         is_text = kind.startswith("tuple") and isinstance(value, str)
         hint = f"; write {value.replace(',', ' ').split()!s:.200}" if is_text else ""
+        if kind == "str" and isinstance(value, tuple):
+            hint = "; numpy.save and DataFrame.to_csv write a file, whose path can be given"
         raise InputError(f"{flag}: expected {expected}, found {value!r:.200}{hint}")
     for text in value if isinstance(value, tuple) else (value,):
         if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):

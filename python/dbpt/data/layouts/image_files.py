@@ -19,13 +19,10 @@ from dbpt.data.coding import SPLIT_FOLDERS, coded_dataset
 from dbpt.data.columns import Columns, DataRequest, cell_text, shortened
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.other_columns import OtherCells
-from dbpt.data.paths import Member, is_file, is_folder, leads_to_folder, list_entries, tar_members
+from dbpt.data.paths import ENDINGS, Member, is_file, is_folder, leads_to_folder, list_entries, tar_members
 from dbpt.errors import InputError
 from dbpt.storage.files import system_errors
 from dbpt.storage.typed_json import json_object
-
-# The formats that can be decoded.
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
