@@ -68,7 +68,7 @@ MUTANTS = [
     ("features/cache.py", "(*others, entry)", "(entry,)", "features/cache"),
     ("features/cache.py", "(stored[at] == ids).all(axis=1)", "stored[at, 0] == ids[:, 0]", "features/cache"),
     ("features/cache_keys.py", "_SIZE_AND_TIME.pack(size, mtime_ns)", 'b""', "features/cache"),
-    ("commands/discover/__init__.py", "is_alike=is_alike", "is_alike=True", "commands/discover"),
+    ("commands/discover/__init__.py", "return bool(both and", "return bool(True or", "commands/discover"),
     ("commands/discover/families.py", 'if "columns" in search:', "if False:", "commands/discovery_page"),
     ("commands/discover/families.py", 'if "pixels" in search and', "if False and", "commands/discovery_page"),
     (

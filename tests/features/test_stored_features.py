@@ -69,7 +69,6 @@ def read_at_once(monkeypatch):
     sizes, read = [], StoredFeatures.read
     for name in ("data.stored_features", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
-    monkeypatch.setattr("dbpt.evaluation.family_guesses.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.family_guesses.ROWS_OF_SAMPLE", BLOCK)
     monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", BLOCK)
 

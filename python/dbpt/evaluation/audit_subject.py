@@ -43,18 +43,6 @@ from dbpt.study.study import Embedded, configured_backbone, embedded_rows
 logger = logging.getLogger(__name__)
 
 
-def copies_warning(first: NDArray[np.int64], paths: Sequence[str], rows: NDArray[np.int64]) -> tuple[Caution, ...]:
-    """Return a warning if some of the images are copies: the `first_copies` of all are ``first`` (n,).
-
-    ``rows`` (n,) index ``paths``.
-    """
-    copies = np.flatnonzero(first != np.arange(len(rows)))
-    if not len(copies):
-        return ()
-    one, other = (paths[rows[place]] for place in (copies[0], first[copies[0]]))
-    return (caution("copies", n=len(copies), of=len(rows), first=one, original=other),)
-
-
 ALL = "all"
 
 OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
@@ -117,12 +105,12 @@ class Subject:
         probabilities = self.predictions.probabilities
         return None if probabilities is None else probabilities[np.arange(len(self.labels)), self.labels]
 
-    def whose(self, split: str | None = None) -> dict[str, Any]:
-        """Return the arguments that say whose predictions of which images these are, or of another ``split``.
+    def whose(self) -> dict[str, Any]:
+        """Return the arguments that say whose predictions of which images these are.
 
         Predictions in memory are FILE, which the user has to write.
         """
-        return {"predictions": self.predictions_named or "FILE", "split": split or self.split}
+        return {"predictions": self.predictions_named or "FILE", "split": self.split}
 
     def command(self, verb: str, **others: object) -> str:
         """Return the line that repeats ``dbpt VERB``, as far as it can name the data; ``others`` are more options."""
@@ -352,8 +340,11 @@ def _embedded_images(
         raise InputError(f"--split {split}: {why}; nothing is left to audit")
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
     first = first_copies(embedded.features.take(audited))
-    copies = copies_warning(first, embedded.dataset.paths, audited)
-    log_warnings(logged := (*embedded.warnings, *copies))
+    logged, copies = embedded.warnings, np.flatnonzero(first != np.arange(len(audited)))
+    if len(copies):
+        one, other = (embedded.dataset.paths[audited[place]] for place in (copies[0], first[copies[0]]))
+        logged = (*logged, caution("copies", n=len(copies), of=len(audited), first=one, original=other))
+    log_warnings(logged)
     is_first = first_of_unit(first, embedded.dataset.labels[audited]) == np.arange(len(audited))
     return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "logged": logged}, kept
 

@@ -14,6 +14,7 @@ from dbpt import clip
 from dbpt.cautions import Caution
 from dbpt.data import StoredFeatures, Words
 from dbpt.data.other_columns import Source
+from dbpt.data.stored_features import map_blocks
 from dbpt.environment import progress_bar
 from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.apply_method import label_quietly
@@ -27,8 +28,6 @@ FEWEST = 0.01
 """The share of the images that a name needs; rarer names are left out of their family."""
 ROWS_OF_SAMPLE = 5000
 """Rows by which the shares of a half are estimated, and rows of which the doubts are judged."""
-BLOCK = 1 << 14
-"""Rows of which the features are read at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +42,7 @@ class Images:
 
     def logits(self, weights_KD: Array) -> Array:
         """Return zero-shot logits (n, K); blocks of rows keep the memory flat."""
-        starts = range(0, len(self.labels), BLOCK)
-        cosines_NK: Array = np.concatenate([self.features[start : start + BLOCK] @ weights_KD.T for start in starts])
+        cosines_NK = map_blocks(self.features, lambda block: block @ weights_KD.T)
         scale, bias = np.float32(self.backbone.logit_scale), np.float32(self.backbone.logit_bias or 0.0)
         return np.asarray(scale * cosines_NK + bias)
 

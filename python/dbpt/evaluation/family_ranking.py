@@ -226,7 +226,8 @@ def _explained(
     """Return the errors that each family's codes explain, with q-values over all families; None without codes."""
     p_values = [None if tested is None else tested.p_value for tested in errors]
     tested_pairs = [is_pair for is_pair, p in zip(are_pairs, p_values, strict=True) if p is not None]
-    of_single = _weight_of_single(tested_pairs)
+    pairs, singles = tested_pairs.count(True), tested_pairs.count(False)
+    of_single = (pairs + singles - WEIGHT_OF_PAIR * pairs) / max(singles, 1)  # so that the mean of all weights is 1
     q_values = false_discovery(
         [
             None if p is None else p / (WEIGHT_OF_PAIR if is_pair else of_single)
@@ -239,12 +240,6 @@ def _explained(
         else Explained(errors=one, q_value=q, difference=largest_difference(*group_tables(of, images, right)))
         for of, one, q in zip(guessed, errors, q_values, strict=True)
     ]
-
-
-def _weight_of_single(are_pairs: Sequence[bool]) -> float:
-    """Return the weight of each test that is no pair, so that the mean of all weights is 1."""
-    pairs = sum(are_pairs)
-    return (len(are_pairs) - WEIGHT_OF_PAIR * pairs) / max(len(are_pairs) - pairs, 1)
 
 
 def _errors(

@@ -133,7 +133,7 @@ def discover(
         named = None if catalogue is None else os.fspath(catalogue)
         given = {"search": None if search is None else searched, "catalogue": named, "captions": captions}
         command = subject.command("discover", **given, weights=weights, out=out)
-        figures = _figures(subject, families, images, scores, right, named, command)
+        figures = _figures(families, images, scores, right, named, command)
         discovery = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores, Path(out)))
@@ -143,7 +143,6 @@ def discover(
 
 
 def _figures(
-    subject: Subject,
     families: Families,
     images: Images,
     scores: list[Score],
@@ -152,13 +151,12 @@ def _figures(
     command: str,
 ) -> DiscoveryFigures:
     """Return the figures of a search that ``command`` repeats."""
-    dataset = subject.dataset
-    tried = [
-        replace(
-            tried_family(score, images, right, dataset.class_names), distribution=_distribution(families, score, right)
-        )
-        for score in scores
-    ]
+    subject, tried = families.subject, list[TriedFamily]()
+    for score in scores:
+        family = tried_family(score, images, right, subject.dataset.class_names)
+        values = families.numbers.get(family.name) if family.source == "measured" else None
+        distribution = None if values is None else Distribution.of(values[subject.audited], right)
+        tried.append(replace(family, distribution=distribution))
     if (split := _split_to_check(subject)) is not None:
         tried = confirmed(families, split, tried)
     best = next((family for family in tried if family.finding in TO_LOOK_AT), None)
@@ -177,12 +175,6 @@ def _figures(
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
         **figures_of_subject(subject, command),
     )
-
-
-def _distribution(families: Families, score: Score, right: NDArray[np.bool_]) -> Distribution | None:
-    """Return the distribution of a measured number; None for other families."""
-    values = families.numbers.get(score.of.family.name) if score.of.source == "measured" else None
-    return None if values is None else Distribution.of(values[families.subject.audited], right)
 
 
 def _class_doubts(subject: Subject, images: Images, scores: list[Score]) -> tuple[Caution, ...]:
@@ -246,25 +238,25 @@ def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) ->
         of = GuessedFamily.pair(*parts) if parts else guessed[family.key]
         if of is not None and (explained := errors_of(of, images, right)) is not None:
             p_value = None if explained.p_value is None else min(1.0, explained.p_value * len(chosen))
-            worse, better = _accuracies(of, family, images, right, subject.dataset.class_names)
-            is_alike = worse is not None and better is not None and worse < better
+            is_alike = _is_alike(of, family, images, right, subject.dataset.class_names)
             found[family.key] = Confirmation(split=split, explained=explained, p_value=p_value, is_alike=is_alike)
     return [replace(family, confirmation=found.get(family.key)) for family in tried]
 
 
-def _accuracies(
+def _is_alike(
     of: GuessedFamily, family: TriedFamily, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]
-) -> tuple[float | None, float | None]:
-    """Return the accuracies among ``images`` of the groups that differ most in the searched ones, the worse first."""
+) -> bool:
+    """Return whether the worse of the groups that differ most in the searched images is worse in these, too."""
     assert of.guessed is not None and family.worst_and_best is not None
     names = of.family.only(of.guessed.kept).names
     correct_CA, counts_CA = group_tables(of.guessed, images, right)
-    found = list[float | None]()
-    for group in family.worst_and_best:
-        place = class_names.index(group.class_name), names.index(group.attribute) if group.attribute in names else -1
-        is_there = place[1] >= 0 and counts_CA[place] > 0
-        found.append(float(correct_CA[place] / counts_CA[place]) if is_there else None)
-    return found[0], found[1]
+    if any(group.attribute not in names for group in family.worst_and_best):
+        return False
+    worse, better = (
+        (class_names.index(group.class_name), names.index(group.attribute)) for group in family.worst_and_best
+    )
+    both = counts_CA[worse] > 0 and counts_CA[better] > 0
+    return bool(both and correct_CA[worse] / counts_CA[worse] < correct_CA[better] / counts_CA[better])
 
 
 def _examples(

@@ -58,10 +58,6 @@ class DiscoveryFigures(SubjectFigures):
         """The proposed families that say more than those before them."""
         return [family for family in self.families if family.is_distinct]
 
-    def split_alike(self, family: TriedFamily) -> list[TriedFamily]:
-        """Return the proposed families that split the images like ``family``, which is named first."""
-        return [other for other in self.proposed if other.like == family.key]
-
 
 if TYPE_CHECKING:
     import pandas
@@ -220,7 +216,10 @@ def _passed_over(figures: DiscoveryFigures) -> list[str]:
     """Return lines about families that are not in the table."""
     families = figures.families
     notes = [
-        (f"split the images much like {label_of(family, LETTERS)}", figures.split_alike(family))
+        (
+            f"split the images much like {label_of(family, LETTERS)}",
+            [other for other in figures.proposed if other.like == family.key],
+        )
         for family in figures.distinct
     ]
     if figures.distinct:
