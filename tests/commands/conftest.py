@@ -1,5 +1,6 @@
 """What several tests of commands share; read only."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,19 @@ def short_catalogue():
 def bare(tiny) -> Path:
     """The table of the tiny task without its column of attributes."""
     return tiny.write("bare", without(tiny.rows(), "attribute"))
+
+
+@pytest.fixture(scope="session")
+def with_light(tiny) -> Callable[..., Path]:
+    """Write the tiny task with its attribute as ``ground``, and a ``light(row, draws)``."""
+
+    def write(name: str, light: Callable[..., str]) -> Path:
+        draws, rows = np.random.default_rng(0), tiny.rows()
+        others = zip(rows, without(rows, "attribute"), strict=True)
+        own = [other | {"ground": row["attribute"], "light": light(row, draws)} for row, other in others]
+        return tiny.write(name, own)
+
+    return write
 
 
 @pytest.fixture(scope="session")

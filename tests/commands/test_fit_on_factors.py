@@ -28,15 +28,8 @@ def settings(tiny):
 
 
 @pytest.fixture(scope="module")
-def table(tiny):
-    """The tiny task with a column for each factor; the light depends on nothing."""
-    draws = np.random.default_rng(0)
-    rows = [
-        {name: value for name, value in row.items() if name != "attribute"}
-        | {"ground": row["attribute"], "light": LIGHT[draws.integers(2 if row["label"] == "box" else 3)]}
-        for row in tiny.rows()
-    ]
-    return tiny.write("factors", rows)
+def table(with_light):
+    return with_light("factors", lambda row, draws: LIGHT[draws.integers(2 if row["label"] == "box" else 3)])
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,10 @@
 import shutil
 
 import pytest
-from layouts import NAMES, edit, write_faces
+from layouts import NAMES, edit
 from table_files import refused
 
 from dbpt.data import load_dataset
-
-
-@pytest.fixture
-def faces(tmp_path):
-    return write_faces(tmp_path)
 
 
 def check_faces(data, folder="img_align_celeba"):

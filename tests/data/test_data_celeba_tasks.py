@@ -2,18 +2,13 @@
 
 import numpy as np
 import pytest
-from layouts import edit, write_faces
+from layouts import edit
 from table_files import refused
 
 from dbpt.data import load_dataset
 from dbpt.data.layouts.celeba import CLAUSES, celeba_words
 
 MERGED_USUAL = "img_id,img_filename,y,split,place,place_filename\n"
-
-
-@pytest.fixture
-def faces(tmp_path):
-    return write_faces(tmp_path)
 
 
 def without_lists(folder):

@@ -4,18 +4,13 @@ import sys
 
 import datasets
 import pytest
-from saved_datasets import change_json, made, of_splits, rewrite, saver
+from saved_datasets import change_json, made, of_splits, rewrite
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
 from dbpt.data.paths import find_member
 
 ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"
-
-
-@pytest.fixture
-def save(tmp_path):
-    return saver(tmp_path / "pets")
 
 
 def test_splits_of_a_dict(save):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_datasets import change_json, made, of_splits, rewrite, saver, with_images
+from saved_datasets import change_json, made, of_splits, rewrite, with_images
 from table_files import refused
 
 import dbpt
@@ -18,11 +18,6 @@ from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 
 ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"
-
-
-@pytest.fixture
-def save(tmp_path):
-    return saver(tmp_path / "pets")
 
 
 def test_a_column_that_is_there_twice(save):

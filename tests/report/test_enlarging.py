@@ -52,7 +52,7 @@ onload = async () => {
 
 def pages(folder):
     figures = figures_of()
-    sheets, examples = sheets_of(figures, folder, page=folder), examples_of(figures, folder, page=folder)
+    sheets, examples = sheets_of(figures.data.groups, folder, page=folder), examples_of(figures, folder, page=folder)
     yield "audit", render_audit(figures, sheets, examples)
     yield "run", page_of(run(), sheets=sheets, examples=examples_of(figures, folder, num_classifiers=2, page=folder))
     yield (

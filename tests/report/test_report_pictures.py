@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from browser import assert_readable
 from html_page import Page, bars
+from made_up_audit import sheets_of
 from made_up_results import (
     GUESSES,
     LONG,
@@ -23,18 +24,12 @@ from made_up_results import (
 
 from dbpt.evaluation import pseudo_attribute_quality
 from dbpt.evaluation.results import QualityOfSplit
-from dbpt.report.group_pictures import GuessSheets, contact_sheets, group_examples
+from dbpt.report.group_pictures import GuessSheets, group_examples
 from dbpt.report.results_page import Answers, MadeBy, render_guesses
 from dbpt.report.text import label_command
 from dbpt.report.thumbnails import ImageFiles
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
-
-
-def sheets_of(noise, names):
-    rows = np.repeat(np.arange(len(names)), 30)
-    paths, confidence = [f"{row % 4}.png" for row in range(len(rows))], np.linspace(0.4, 1, len(rows))
-    return contact_sheets(ImageFiles(paths, noise), rows, confidence.astype(np.float32), group_names=names)
 
 
 def many_groups(noise, num_classes=7):
@@ -49,7 +44,7 @@ def many_groups(noise, num_classes=7):
     entries = history(run())
     for entry in entries:
         entry |= {"mean_p_true": [0.5] * right.size, "group_weights": [1.0] * right.size}
-    sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
+    sheets = sheets_of([(y, a) for y in classes for a in attributes], noise)
     words = [(name, [name, LONG]) for name in classes]
     made_by = MadeBy(f"dbpt fit {LONG} --classes {LONG}", words, (["a photo of a {}"], []), {NASTY: LONG})
     examples = examples_of(noise, classes, attributes)
@@ -78,7 +73,7 @@ def small_page(noise):
     """A page of four groups with everything that a page can have."""
     classes, attributes = ["landbird", "waterbird"], ["land", "water"]
     metrics = run(group_kind="pseudo", warnings=["one", "two", "three", "four", "five"])
-    sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
+    sheets = sheets_of([(y, a) for y in classes for a in attributes], noise)
     return page_of(metrics, history(metrics), sheets, examples=examples_of(noise, classes, attributes))
 
 
@@ -105,28 +100,28 @@ def test_pages_of_many_groups_with_pictures_of_noise_stay_below_eight_megabytes(
 def test_pages_of_comparisons_with_pictures_of_noise_stay_below_eight_megabytes(noise, num_rows, num_classes):
     metrics = many_rows(num_rows, num_classes)
     pairs = [(y, a) for y in metrics.dataset.classes for a in metrics.dataset.attributes]
-    html = page_of(metrics, sheets=sheets_of(noise, pairs), answers=answers_of(noise, metrics))
+    html = page_of(metrics, sheets=sheets_of(pairs, noise), answers=answers_of(noise, metrics))
     assert html.count("is-right") > 200
     assert len(html.encode()) < 8e6
 
 
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(plain, tmp_path):
-    sheets = sheets_of(plain, [("landbird", "land"), ("landbird", "water")])
+    sheets = sheets_of([("landbird", "land"), ("landbird", "water")], plain)
     few = small_page(plain)
     before = render_guesses(GuessSheets(GUESSES, {"land": [LONG], NASTY: ["water"]}, sheets), LONG, LONG)
-    shown = sheets_of(plain, [(y, a) for y in (*"abcdefg", LONG, NASTY) for a in (LONG, NASTY)])
+    shown = sheets_of([(y, a) for y in (*"abcdefg", LONG, NASTY) for a in (LONG, NASTY)], plain)
     many_before = render_guesses(GuessSheets(GUESSES, {LONG: [LONG] * 9, NASTY: ["water"]}, shown), LONG, LONG)
     rows = many_rows()
     pairs = [(y, a) for y in rows.dataset.classes[:3] for a in rows.dataset.attributes]
     answers = answers_of(plain, rows)
     compared = page_of(
-        rows, sheets=sheets_of(plain, pairs), made_by=MadeBy(LONG, [], ([], []), {LONG: LONG}), answers=answers
+        rows, sheets=sheets_of(pairs, plain), made_by=MadeBy(LONG, [], ([], []), {LONG: LONG}), answers=answers
     )
     assert_readable([few, before, many_groups(plain), many_before, compared], tmp_path)
 
 
 def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
-    sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
+    sheets = sheets_of([("landbird", "land"), ("landbird", "water")], noise)
     before = render_guesses(GuessSheets(GUESSES, {"land": ["land"]}, sheets), "birds", "dbpt label")
     for html in (small_page(noise), before, page_of(comparison())):
         page = Page(html)
@@ -135,7 +130,7 @@ def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
 
 
 def test_the_page_of_the_guesses_says_what_to_look_for_and_what_to_do(noise):
-    sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
+    sheets = sheets_of([("landbird", "land"), ("landbird", "water")], noise)
     shown = GuessSheets(GUESSES, {"land": ["forest", "field"], "water": ["lake"]}, sheets)
     words = Page(render_guesses(shown, "birds", label_command(Path("my runs/birds")))).words
     for text in (

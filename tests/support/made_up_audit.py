@@ -64,11 +64,11 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     return AuditFigures(**values | changes | {"warnings": worded(*changes.get("warnings", ()))})
 
 
-def sheets_of(figures, folder, n=30, page=None):
-    groups = np.repeat(np.arange(len(figures.groups)), n)
+def sheets_of(names, folder, n=30, page=None):
+    groups = np.repeat(np.arange(len(names)), n)
     paths = [f"{row % 4}.png" for row in range(len(groups))]
     confidence = np.linspace(0.4, 1, len(groups), dtype=np.float32)
-    return contact_sheets(ImageFiles(paths, folder, page), groups, confidence, group_names=figures.data.groups)
+    return contact_sheets(ImageFiles(paths, folder, page), groups, confidence, group_names=names)
 
 
 def examples_of(figures, folder, n=12, page=None, num_classifiers=1):

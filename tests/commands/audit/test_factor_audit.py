@@ -159,15 +159,8 @@ def test_holm_is_that_of_the_textbook():
 
 
 @pytest.fixture(scope="module")
-def table(tiny):
-    """The tiny task with a column for each factor; the light depends on nothing."""
-    draws = np.random.default_rng(0)
-    rows = [
-        {name: value for name, value in row.items() if name != "attribute"}
-        | {"ground": row["attribute"], "light": ("day", "night")[draws.integers(2)]}
-        for row in tiny.rows()
-    ]
-    return tiny.write("factor-audit", rows)
+def table(with_light):
+    return with_light("factor-audit", lambda row, draws: ("day", "night")[draws.integers(2)])
 
 
 def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, table, tmp_path):

@@ -25,7 +25,7 @@ def with_pictures(figures, folder, *first):
     """The page with pictures; the first group has those of ``first``, too."""
     group, *others = examples_of(figures, folder)
     examples = [replace(group, examples=(*first, *group.examples)), *others]
-    return render_audit(figures, sheets_of(figures, folder), examples)
+    return render_audit(figures, sheets_of(figures.data.groups, folder), examples)
 
 
 def opened(figures):
