@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.errors import InputError
 from dbpt.groups import GroupWeights, group_codes, group_counts, group_ids, worst_group_mean
+from dbpt.groups.ids import contingency_table
 from dbpt.guesses import label_attributes
 
 try:
@@ -198,7 +199,7 @@ def _group_regression(
     num_rows, num_classes, num_attributes = len(labels), int(labels.max()) + 1, int(attributes.max()) + 1
     num_groups = num_classes * num_attributes
     groups = group_ids(labels, attributes, num_attributes)
-    counts_CA = group_counts(groups, num_groups).reshape(num_classes, num_attributes)
+    counts_CA = contingency_table(labels, attributes, (num_classes, num_attributes))
     # Rows of unknown group are taken to be distributed as the others of their class.
     parts_CA = np.where(counts_CA.any(axis=1, keepdims=True), counts_CA, 1)
     shares_CA = parts_CA / parts_CA.sum(axis=1, keepdims=True) * np.bincount(labels)[:, None] / num_rows

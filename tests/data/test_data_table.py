@@ -227,10 +227,7 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
     [
         (rows("a.jpg,x,train", header="path,lable,split"), ["line 1: no column 'label'", "'lable', ", "mean 'lable'"]),
         ("path|label|split\na.jpg|x|train\n", ["no column 'path'", "'path|label|split'"]),
-        (
-            "a.jpg,x,train\n",
-            ["line 1: looks like a row, not like the names of columns; write path and others above it"],
-        ),
+        ("a.jpg,x,train\n", ["line 1: looks like a row, ", "; write path and others above it"]),
         ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
         ("path,label,split\n", ["header but no rows"]),
         ("path,label,split\na.jpg,x\n", ["line 2: has 2 fields where the header has 3"]),

@@ -178,10 +178,7 @@ def loads(weights, entries):
         (lambda w: w.observe([0, [1]], [0.5, 0.5]), "^groups is ragged"),
         (lambda w: w.observe([0], torch.ones(1, device="meta")), "^p_true is a tensor that cannot be copied"),
         (lambda w: w.observe([2**64 - 1], [0.5]), "^groups holds 18446744073709551615; expected integers up to 2"),
-        (
-            lambda w: w.observe([0], torch.tensor(0.5)),
-            "^p_true is tensor.*, with a value for each row",
-        ),
+        (lambda w: w.observe([0], torch.tensor(0.5)), "^p_true is tensor.*, with a value for each row"),
         (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5; expected a number from 0 to 1"),
         (lambda w: w.observe(*map(torch.tensor, ([0, 3], [0.5, 0.5]))), r"^groups\[1\] is 3"),
         (lambda w: w.observe(*map(torch.tensor, ([-2, 0], [0.5, 0.5]))), r"^groups\[0\] is -2"),
