@@ -38,12 +38,13 @@ def test_group_weights_equal_the_reference_and_keep_their_total(counts, eta, mom
     np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, atol=2.0**-31)  # values are rounded to 2**-30
 
 
+@pytest.mark.filterwarnings("ignore:all losses are negative")
 @given(count_lists, st.floats(0, 0.05), st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_group_dro_equals_the_reference_and_keeps_its_total(counts, step_size, seed):
     ours = dbpt.GroupDRO(counts, step_size, **FREE)
     plain = reference.GroupDRO(counts, step_size)
-    run_both(ours, plain, counts, seed, lambda rng: np.append(rng.normal(1, 3, 6), 9), rtol=1e-5)
+    run_both(ours, plain, counts, seed, lambda rng: rng.normal(1, 3, 7), rtol=1e-5)
     np.testing.assert_allclose(ours.q, plain.q, rtol=1e-5)
     assert ours.q.sum() == pytest.approx(1)
 

@@ -27,7 +27,7 @@ def test_a_path_that_is_no_run_gets_the_one_that_may_be_meant(copied):
         with pytest.raises(InputError, match=f"{'not a run' if path.exists() else 'no such'}.*{re.escape(hint)}"):
             dbpt.load(path)
     (copied / "run.json").rename(copied / "plan.json")
-    with pytest.raises(InputError, match=r"not a run folder .*, but that of a comparison; dbpt.Result.read"):
+    with pytest.raises(InputError, match=r"not a run folder .*, but that of a comparison; .* --out in dbpt fit"):
         dbpt.load(copied)
     (copied / "plan.json").rename(copied / "run.json")
     with pytest.raises(InputError, match="run is a Result; expected the path of its folder, such as Result.folder"):

@@ -43,7 +43,7 @@ def assert_same_step(blocked, whole, tolerance):
     """Compare the gradients and the losses that `gradients_of` gives."""
     for one, other in zip(blocked[0], whole[0], strict=True):
         assert (one - other).norm() <= tolerance * other.norm()
-    assert blocked[1] == pytest.approx(whole[1], rel=tolerance)
+    assert blocked[1] == pytest.approx(whole[1], rel=tolerance / 10)
 
 
 @pytest.mark.parametrize("choice", RUNS, ids=lambda choice: "-".join(choice.values()))
