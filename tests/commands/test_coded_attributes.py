@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from html_page import Page
 from PIL import Image
 from runs import contents, fit, groups_of, interrupted, metrics_of, pseudo_attributes, without
-from tiny import CLASSES, rows_of
+from safetensors.torch import load_file, save_file
+from tiny import CLASSES, GROUPS, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -232,3 +234,32 @@ def test_a_row_of_a_comparison_is_the_fit(tiny, table, run, bright_run, tmp_path
     for of_run, attributes in ((run, "column:ground"), (bright_run, "measured:brightness")):
         found = dbpt.compare(table, out=tmp_path / attributes[:3], **settings | {"attributes": attributes})
         assert found.rows[0].groups == dbpt.Result.read(of_run).groups
+
+
+def test_groups_by_a_column_or_by_brightness_mend_what_errors_go_with(tiny, tmp_path):
+    """A bias that is in a column and in the pixels: its worst group fails with ERM, and not with group weights."""
+    weights, draws, rows = load_file(tiny.weights), np.random.default_rng(0), []
+    save_file(weights | {"visual.proj": torch.eye(32)[:, :16].contiguous()}, tmp_path / "plain.safetensors")
+    for split, sizes in {"train": (80, 8, 8, 80), "val": (30, 10, 10, 30), "test": (40,) * 4}.items():
+        for (label, dark), size in zip(GROUPS, sizes, strict=True):
+            for number in range(size):
+                pixels = draws.normal(160 - 60 * dark, 20, (16, 16, 3))
+                colour = np.array((-60, 0, 60)) * (1 - 2 * label)
+                pixels[4:12, 4:12] += draws.normal(colour, 30, (8, 8, 3)) + draws.normal(0, 60, 3)
+                path = f"{split}-{label}{dark}-{number}.png"
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / path)
+                rows.append({"path": path, "label": CLASSES[label], "split": split, "lamp": ("on", "off")[dark]})
+    table = tmp_path / "lamps.csv"
+    pd.DataFrame(rows).to_csv(table, index=False)
+    backbone = tiny.backbone | {"pretrained": str(tmp_path / "plain.safetensors")}
+    settings = backbone | {"lr": 0.1, "model_selection": "last", "min_group_count": 0.0}
+    for attributes in ("column:lamp", "measured:brightness"):
+        audit = dbpt.audit(table, predictions="probe", split="train", attributes=attributes, **backbone)
+        assert audit.verdict.kind == "bias"
+        assert f"fit {table}" in audit.figures.next_step.commands[0] and attributes in str(audit.figures.next_step)
+        plan = {"methods": ["erm", "balanced", "dbpt"], "heads": "linear", "seeds": 1, "resample": 2}
+        found = dbpt.compare(table, out=tmp_path / attributes[:3], attributes=attributes, **settings | plan)
+        erm, *weighted = (row["test"]["worst_group_accuracy"] for row in found.to_dict()["rows"])
+        assert erm < 0.1 and all(worst > 0.4 for worst in weighted)
+        run = dbpt.fit(table, out=tmp_path / f"{attributes[:3]}-run", attributes=attributes, head="linear", **settings)
+        assert run.worst_group_accuracy == weighted[1]

@@ -85,6 +85,12 @@ def sums(groups, values, num_groups, least=-1e9, most=1e9, **keywords):
     return group_sums(groups, values, num_groups, argument="losses", least=least, most=most, **keywords)
 
 
+def test_sums_are_whole_numbers_of_their_unit():
+    found = sums([0, 0, 2, 2, -1], [0.25, 8.0, -(2.0**-30), 1.5 * 2.0**-30, 1.0], 3)
+    assert found.tolist() == [[2, 2**28, 2], [0, 0, 0], [-1, 2**32 - 1 + 2, 2]]
+    assert sums([0, 0], [1e9, 1e9], 1).tolist() == [[2 * 10**9 // 4, 0, 2]]
+
+
 @given(st.integers(0, 2**32), st.integers(1, 5))
 @settings(max_examples=30)
 def test_sums_equal_whole_numbers_of_python(seed, num_threads):

@@ -101,6 +101,17 @@ def test_the_share_of_wrong_labels_may_differ_from_group_to_group(which):
     assert found > 0.7 and precise > 0.85 and abs(share) < 0.01
 
 
+def test_a_score_within_the_group_alone_hides_what_this_one_finds():
+    labels, attributes, is_wrong, _, sources = simulated(2, 0.1, rare=0.05, seed=0)
+    quality = label_quality(labels, attributes, *sources).quality
+    within = np.empty(len(labels))
+    for group in np.unique(groups := labels * 2 + attributes):
+        members = np.flatnonzero(groups == group)
+        within[members] = sources[0][members, labels[members]].argsort().argsort() / len(members)
+    found, found_within = (is_wrong[np.argsort(score)[: is_wrong.sum()]].sum() for score in (quality, within))
+    assert found > 1.5 * found_within
+
+
 def test_sources_that_know_nothing_call_no_label_wrong():
     labels, attributes, _, _, (source, _) = simulated(2, 0.05, rare=0.05, seed=2)
     shuffled = np.random.default_rng(0).permutation(source)
