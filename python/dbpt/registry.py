@@ -175,7 +175,7 @@ class Registry(Mapping[str, type[T]]):
             return f"{kind!r} is not a subclass of {_qualified(base)}"
         for part in {**base.__annotations__, **vars(base)}:
             if not hasattr(kind, part) or getattr(getattr(kind, part), "__isabstractmethod__", False):
-                return f"{_qualified(kind)} has no {part}"
+                return f"{_qualified(kind)} has no {part}; define it"
         if vars(kind).get("name", name) != name:
             return f"{_qualified(kind)} is called {vars(kind)['name']!r} already"
         if (other := self._classes.get(name)) is not None and _qualified(other) != _qualified(kind):

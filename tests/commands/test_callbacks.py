@@ -111,12 +111,17 @@ def test_a_callback_that_raises_stops_a_comparison(tiny, tmp_path, jobs, error, 
 @pytest.mark.parametrize("function", [dbpt.fit, dbpt.compare])
 @pytest.mark.parametrize(
     "wrong",
-    [Seen(), "tensorboard", [Seen], [print], [None], [type("Misspelt", (dbpt.Callback,), {"on_epoch": print})()]],
+    [Seen(), "tensorboard", [print], [None], [type("Misspelt", (dbpt.Callback,), {"on_epoch": print})()]],
 )
 def test_wrong_callbacks_get_one_line(tmp_path, function, wrong):
     with pytest.raises(InputError, match="callbacks: found .*; expected a list of objects with any of the methods"):
         function("nowhere.csv", out=tmp_path / "run", callbacks=wrong)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_class_of_callbacks_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"callbacks: Seen is a class; give an object: Seen\(\)"):
+        dbpt.fit("nowhere.csv", out=tmp_path / "run", callbacks=[Seen])
 
 
 def test_a_callback_with_other_arguments_is_refused_before_any_work(tmp_path):

@@ -130,7 +130,7 @@ def test_a_bad_value_is_named_by_its_row_in_the_split(save):
         (lambda rows: with_mask(rows), {}, "pets: 'image', 'mask' all hold images; choose one: --columns path=image"),
         (lambda rows: rows.add_column("file", ["a", "b"]), {"path": "file"}, "column 'file' has the feature Value, ex"),
         (lambda rows: rows, {"path": "imag"}, "pets: no column 'imag'; columns found: 'image', 'label' (did"),
-        (lambda rows: of_splits(train=rows, dev=rows), {}, "pets: split 'dev' is none of train, val, valid"),
+        (lambda rows: of_splits(train=rows, dev=rows), {}, "pets: split 'dev' is none of train, training, val"),
         (lambda rows: of_splits(train=rows, test=rows.remove_columns("label")), {}, "pets/test: no column 'label'"),
         (lambda rows: of_splits(train=rows, test=rows.rename_column("image", "photo")), {}, "found: 'photo'"),
         (lambda rows: rows.add_column("y", [["a"], ["b"]]), {"label": "y"}, "image/0: y is ['a'], expected text or"),

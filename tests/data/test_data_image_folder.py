@@ -51,6 +51,11 @@ def test_classes_alone_are_all_training_and_that_is_noted(folder):
     assert data.notes == ("no folders train, val, test: all images are in split train, and there is no test split",)
 
 
+def test_other_names_of_splits(folder):
+    data = load_dataset(folder("training/dog/a.jpg", "training/cat/a.jpg", "testing/cat/a.jpg"))
+    assert (data.class_names, data.splits.tolist()) == (("cat", "dog"), [0, 0, 2])
+
+
 def test_rows_and_classes_are_those_of_torchvision(squares):
     data = load_dataset(squares)
     theirs = torchvision.datasets.ImageFolder(str(squares / "train"))

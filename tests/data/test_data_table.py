@@ -249,6 +249,7 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),
         (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images cannot be found); name the folder"]),
         (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images cannot be found); write paths with '/'"]),
+        (rows("s\\a.jpg,x,train", "s\\b.jpg,y,train"), ["(2 of 2 images cannot be found); write paths with '/'"]),
         (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
         (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
     ],

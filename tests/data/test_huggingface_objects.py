@@ -92,7 +92,7 @@ def test_it_is_called_as_its_builder_was(cache):
     [
         (lambda: made([0, 1]).to_iterable_dataset(), "data is a IterableDataset, which is streamed"),
         (lambda: datasets.IterableDatasetDict({"train": made([0, 1]).to_iterable_dataset()}), "which is streamed"),
-        (lambda: of_splits(train=made([0, 1]), dev=made([0, 1])), "data: split 'dev' is none of train, val"),
+        (lambda: of_splits(train=made([0, 1]), dev=made([0, 1])), "data: split 'dev' is none of train, training"),
         (lambda: of_splits(), "data is a DatasetDict without a split"),
         (lambda: [made([0, 1])], "data is a builtins.list; expected a name, a path, a DataFrame, or a Dataset"),
         (lambda: made([0, 1]).remove_columns("image"), "no column has the feature Image"),

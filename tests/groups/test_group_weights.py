@@ -229,6 +229,12 @@ def test_refuses_in_one_line_and_changes_nothing(use, message):
     assert content(weights) == before
 
 
+def test_groups_of_rows_in_place_of_counts_are_noticed():
+    with pytest.warns(UserWarning, match="^counts has 40 values from 0 to 3, .*; expected .*bincount"):
+        dbpt.GroupWeights([0, 1, 2, 3] * 10, 1.0, 0.5)
+    dbpt.GroupWeights([0] + [1] * 15, 1.0, 0.5)
+
+
 def test_log_likelihoods_in_place_of_losses_are_noticed():
     with pytest.warns(UserWarning, match="^all losses are negative"):
         dbpt.GroupDRO([3, 3]).observe([0, 1], [-1.0, -0.5])

@@ -50,7 +50,7 @@ def test_rows_of_unknown_group_weigh_one(unknown):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ([0, {}], r"groups\[1\] is \{\}; expected a value that can be hashed, or None, NaN or -1 where unknown"),
+        ([0, {}], r"groups\[1\] is \{\}; expected a value that can be hashed, or None, NaN or -1 where unknown .*"),
         ([None, -1], "groups has no known value in 2 rows; expected a value in one at least"),
         ([1, -1, 1], PLUS_MINUS),
         ([(0, 1), (1, -1)], PLUS_MINUS),

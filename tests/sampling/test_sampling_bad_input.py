@@ -135,6 +135,12 @@ def test_bad_calls_are_named_and_change_nothing(kind, call, message):
     assert sampler.state_dict() == before
 
 
+def test_weights_of_groups_in_place_of_rows_are_noticed():
+    with pytest.warns(UserWarning, match=r"^num_samples is 1000, .* 4 rows .* weights\[groups\]"):
+        WeightedSampler([0.1, 0.2, 0.3, 0.4], 1000)
+    WeightedSampler([0.1, 0.2, 0.3, 0.4], 1000, dataset=range(4))
+
+
 @pytest.mark.parametrize("kind", BY_GROUP.split())
 def test_a_generator_is_refused_and_a_data_set_checked(kind):
     with pytest.raises(InputError, match="^generator is given, but .*; expected seed=, an integer, or seed=None"):

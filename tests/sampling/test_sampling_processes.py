@@ -25,7 +25,7 @@ def test_what_is_too_large_for_memory_is_a_memory_error():
         lambda: BatchStream(index, np.array([draws]), 2**20, 0, 0).indices(0, 2**28),
         lambda: GroupBatchSampler(np.zeros(3, np.int8), 2**22, num_batches=2**26).indices(),
         lambda: GroupSampler([0, 0], num_samples=draws, independent=True).indices(),
-        lambda: WeightedSampler([1, 2], draws).indices(),
+        lambda: WeightedSampler([1, 2], draws, dataset=range(2)).indices(),
     ):
         with pytest.raises(MemoryError):
             call()

@@ -44,7 +44,7 @@ def test_beyond_the_limit_of_torch():
 
 
 def test_epochs_beyond_32_bits_can_be_sought():
-    sampler = WeightedSampler([1, 2], 2**48, seed=1)
+    sampler = WeightedSampler([1, 2], 2**48, seed=1, dataset=range(2))
     rows = sampler.indices(2**47, 2**47 + 1000)
     assert np.array_equal(sampler.indices(2**47 + 999, 2**47 + 1000), rows[999:])
     assert 600 < rows.sum() < 730

@@ -222,7 +222,11 @@ def settings_and_data(
     settings = override(configured, given(options))
     in_config = settings.pop("data", None)
     if not (data or in_config or resume):
-        raise click.UsageError("Missing argument 'DATA': name a data set or the path of a table (before the options)")
+        values = [(name, value) for name, of in given(options).items() if isinstance(of, tuple) for value in of]
+        read = next((f"; {value} is a value of {flag_of(name)}" for name, value in values if Path(value).exists()), "")
+        raise click.UsageError(
+            f"Missing argument 'DATA': name a data set or the path of a table, before the options{read}"
+        )
     return settings, data or in_config
 
 

@@ -113,7 +113,9 @@ class Watch:
         for callback in callbacks:
             # a hook of the base class does nothing
             own = {hook: getattr(callback, hook, None) for hook in HOOKS if hook not in _unchanged(callback)}
-            if isinstance(callback, type) or not any(map(callable, own.values())):
+            if isinstance(callback, type):
+                raise InputError(f"callbacks: {callback.__name__} is a class; give an object: {callback.__name__}()")
+            if not any(map(callable, own.values())):
                 raise InputError(f"callbacks: found {callback!r:.200}; {expected}")
             for hook, method in own.items():
                 if callable(method):

@@ -16,7 +16,7 @@ from dbpt.errors import CONTROL, InputError
 
 CLASS_TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)
-SPLIT_FOLDERS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+SPLIT_FOLDERS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 SPLIT_NAMES = SPLIT_FOLDERS | {"0": 0, "1": 1, "2": 2}
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 

@@ -359,10 +359,10 @@ def _check_images(dataset: Dataset) -> None:
     if not missing:
         return
     path, hint = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
-    if len(missing) == len(dataset):
-        hint = "name the folder that the paths are relative to with --root"
-    elif "\\" in path:
+    if "\\" in path:
         hint = "write paths with '/'"
+    elif len(missing) == len(dataset):
+        hint = "name the folder that the paths are relative to with --root"
     problem = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"
     raise InputError(f"{dataset.where(missing[0])}: image {path!r} {problem}; {hint}")
 

@@ -74,9 +74,8 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
     if len(vocabulary) < 2:
         name = next(iter(vocabulary), "")
         size = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"
-        raise InputError(
-            f"{argument}: needs at least two names to tell apart, found {size}; write {argument} NAME NAME"
-        )
+        way_out = f"write {argument} NAME NAME, in quotes if they have a |"
+        raise InputError(f"{argument}: needs at least two names to tell apart, found {size}; {way_out}")
     owners: dict[str, str] = {}
     for name, wordings in vocabulary.items():
         if not name.strip():

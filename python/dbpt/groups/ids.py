@@ -119,7 +119,7 @@ def group_codes(groups: Iterable[Any]) -> NDArray[np.int64]:
             if not any(map(_is_unknown, parts)):
                 codes_N[row] = numbers_of.setdefault(parts, len(numbers_of))
         except (TypeError, ValueError):
-            expected = "a value that can be hashed, or None, NaN or -1 where unknown"
+            expected = "a value that can be hashed, or None, NaN or -1 where unknown (columns: numpy.column_stack)"
             value = parts[0] if len(parts) == 1 else parts
             raise InputError(f"groups[{row}] is {arguments.in_one_line(value)}; expected {expected}") from None
     for column in zip(*parts_N, strict=False):

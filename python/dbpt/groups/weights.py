@@ -23,6 +23,8 @@ UNIT = 2.0**30
 _LOW = 2**32 - 1
 LIMITS = {"p_true": (0.0, 1.0), "losses": (-1e9, 1e9)}
 """The least and the largest value of each quantity that a rule may observe."""
+_MANY_GROUPS = 8
+"""Times as many groups as their largest count: rather the groups of rows."""
 # torch.distributed backends that only add tensors on the accelerator.
 _ACCELERATOR_BACKENDS = ("nccl", "xccl", "hccl")
 
@@ -112,6 +114,9 @@ class GroupWeighting(ABC):
             raise InputError("the sum of counts is 0; expected at least one group with members")
         if self.counts.max() < 1 and np.isclose(self.counts.sum(), 1):
             raise InputError("counts sum to 1, as shares do; expected the numbers of samples, numpy.bincount(groups)")
+        if not self.counts.all() and len(self.counts) > _MANY_GROUPS * (self.counts.max() + 1):
+            found = f"counts has {len(self.counts)} values from 0 to {self.counts.max():.0f}, as groups of rows have"
+            warnings.warn(f"{found}; expected the rows of each group, numpy.bincount(groups)", stacklevel=3)
         self.counts.flags.writeable = False
         self._settings = settings
         self._digits: NDArray[np.int64] = np.zeros((len(self.counts), 3), dtype=np.int64)

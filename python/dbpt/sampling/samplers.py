@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 _WHEEL = MAX_DRAWS  # an independent draw picks one of this many slots, so probabilities are multiples of 1 / _WHEEL
+
+_FEW_ROWS, _MANY_DRAWS = 64, 20  # so few weights for so many times as many draws are rather those of groups
 
 
 class GroupSampler(GroupDraws[int]):
@@ -271,6 +274,9 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         shard = RankDraws.checked(rank, num_replicas, drop_last)
         super().__init__(("num_samples", num_samples), shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = _Weights.of(array, threads)
+        if dataset is None and self.num_rows <= _FEW_ROWS and num_samples > _MANY_DRAWS * self.num_rows:
+            found = f"num_samples is {num_samples}, but weights has only {self.num_rows} rows to draw"
+            warnings.warn(f"{found}; of groups, give weights[groups]; dataset= checks the length", stacklevel=2)
 
     @property
     def num_samples(self) -> int:

@@ -108,7 +108,7 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
 
 
 def check_split_names(names: Iterable[str], where: str) -> None:
-    """Refuse names of splits other than train, val, valid, validation or test, in any case."""
+    """Refuse names of splits that are not in `SPLIT_FOLDERS`, in any case."""
     others = [name for name in names if name.lower() not in SPLIT_FOLDERS]
     if others:
         valid = f"{', '.join(SPLIT_FOLDERS)}; rename or drop it in the DatasetDict"
