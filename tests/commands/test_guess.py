@@ -4,12 +4,14 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from runs import metrics_of, pseudo_attributes
 from tiny import ATTRIBUTES, CLASSES, options_of, rows_of
 
 import dbpt
 from dbpt.errors import InputError
+from dbpt.guesses.apply_method import read_pseudo_attributes
 
 COLUMNS = ["path", "label", "split", "pseudo_attribute", "confidence", "doubts", "group"]
 
@@ -54,6 +56,14 @@ def test_the_command_writes_what_python_returns(tiny, settings, options, command
         [g == row["attribute"] for g, row in zip(found.columns["pseudo_attribute"], tiny.rows(), strict=True)]
     )
     assert f"right for {100 * accuracy:.1f} % of 106 images with a true attribute" in printed
+
+
+def test_guesses_are_written_as_parquet_and_read_again(tiny, settings, tmp_path):
+    found = dbpt.guess_attributes(tiny.table, out=tmp_path / "guesses.parquet", **settings)
+    table = pq.read_table(tmp_path / "guesses.parquet").to_pydict()
+    assert table == {name: list(column) for name, column in found.columns.items()}
+    again = read_pseudo_attributes(tmp_path / "guesses.parquet", found.dataset)
+    assert again.pseudo_attributes.tolist() == found.pseudo.pseudo_attributes.tolist()
 
 
 def test_rows_in_memory_and_features_without_images_are_guessed_like_files(tiny, settings, tmp_path):
@@ -118,7 +128,7 @@ def test_bad_arguments_get_one_line_and_write_nothing(tiny, bare, options, refus
         (["guess", bare, *without_words, "--out", out], "no spurious attribute"),
         (["guess", bare, *without_words, "--attributes", "one", "--out", out], "at least two"),
         (["guess", tiny.table, *options, "--out", tmp_path / "mine.csv"], "mine.csv: exists; choose another name"),
-        (["guess", tiny.table, *options, "--out", tmp_path / "mine.parquet"], "choose a name that ends in .csv"),
+        (["guess", tiny.table, *options, "--out", tmp_path / "mine.feather"], "choose a name that ends in .csv"),
         (["guess", tiny.table, *options, "--out", tiny.table, "--overwrite"], "is a file that this command reads"),
     ]
     before = tiny.table.read_bytes()

@@ -72,7 +72,7 @@ def test_what_is_no_parquet_file(table, content):
 def test_pyarrow_is_asked_for_where_it_is_missing_or_old(table, monkeypatch):
     path = table(COLUMNS)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pets.parquet: reading it needs pyarrow; run pip install pyarrow" in refused(path)
+    assert "pets.parquet: Parquet needs pyarrow; run pip install pyarrow" in refused(path)
     monkeypatch.undo()
     monkeypatch.setattr(pa, "__version__", "14.0.0")
     assert "pyarrow 14.0.0 may unpickle what a file holds; run pip install -U pyarrow" in refused(path)

@@ -1,5 +1,6 @@
 """`fit` takes only folders of runs, and never takes away what no run wrote; settings that were cut are refused."""
 
+import gc
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 from folders import files_in
+from open_clip import CLIP
 from runs import FILES, said
 from tiny import CLASSES
 
@@ -188,6 +190,16 @@ def test_a_config_that_was_emptied_or_cut_is_refused_in_one_line(tiny, copied, c
     assert command("predict", copied, image) == (2, "", expected)
     with pytest.raises(InputError, match=rf"config\.toml: lacks {name}"):
         dbpt.fit(tiny.table, out=copied, resume=True, **tiny.settings)
+
+
+def test_a_loaded_classifier_holds_one_clip(tiny_run):
+    def count():
+        gc.collect()
+        return sum(type(found) is CLIP for found in gc.get_objects())
+
+    before = count()
+    classifier = dbpt.load(tiny_run)
+    assert count() == before + 1 and classifier.backbone.model is not None
 
 
 def test_a_classifier_is_short_in_a_notebook(tiny_run):

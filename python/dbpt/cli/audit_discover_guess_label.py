@@ -124,7 +124,8 @@ GUESS_EXAMPLES = """
 
 @shared.settings_command(examples=GUESS_EXAMPLES)
 @shared.path_option(
-    "--out", help="CSV file with path, label, split, pseudo_attribute, confidence, doubts and group of each image"
+    "--out",
+    help="CSV file, or .parquet, with path, label, split, pseudo_attribute, confidence, doubts and group of each image",
 )
 @click.option("--overwrite", is_flag=True, help="replace the file that --out names")
 @shared.data_and_settings(GUESS_SETTINGS)

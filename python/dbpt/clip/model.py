@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def build_model(config: dict[str, Any], named: str, expected: Sequence[int] = ()
     text_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
     kind = text_class if custom_text else open_clip.CLIP
     with foreign_errors(f"{named}: open_clip can't build this model"):
-        number = _count(kind, config) if expected else None
+        number = _count(kind, json.dumps(config)) if expected else None
         model: torch.nn.Module | None = kind(**config) if number is None or number in expected else None
     if model is None:
         raise InputError(
@@ -67,11 +68,13 @@ def build_model(config: dict[str, Any], named: str, expected: Sequence[int] = ()
     return model
 
 
-def _count(kind: type[torch.nn.Module], config: dict[str, Any]) -> int | None:
+@lru_cache(maxsize=4)  # the same model is often loaded again
+def _count(kind: type[torch.nn.Module], config_json: str) -> int | None:
     """Return the number of parameters and buffers of a model; None if that is not known. Refuse one that can't encode.
 
-    The device "meta" takes neither memory nor time.
+    The device "meta" takes no memory.
     """
+    config = json.loads(config_json)
     number, length = None, 2 if config["text_cfg"].get("hf_model_name") else context_length(config)
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -14,7 +14,8 @@ from dbpt import arguments
 from dbpt.commands.auto_attributes import with_found_attributes
 from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
-from dbpt.data.writing import Column, csv_of_columns
+from dbpt.data.paths import import_pyarrow
+from dbpt.data.writing import Column, csv_of_columns, parquet_of_columns
 from dbpt.errors import InputError
 from dbpt.guesses import GuessedFactors, Guesses
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
@@ -141,8 +142,9 @@ def guess_attributes(
 
     Args:
         data: as for `dbpt.fit`; no split is needed. Its true attributes influence only the guesses by a probe.
-        out: a CSV file with a row for each readable image: path, label, split, pseudo_attribute, its confidence, the
-            doubts, and group, the number y * A + a of label and guess. It must not exist unless ``overwrite``.
+        out: a CSV file, or a Parquet file for a name in .parquet, with a row for each readable image: path, label,
+            split, pseudo_attribute, its confidence, the doubts, and group, the number y * A + a of label and guess. It
+            must not exist unless ``overwrite``.
         overwrite: replace ``out``.
         settings: those listed below.
 
@@ -156,9 +158,11 @@ def guess_attributes(
     refuse_unread(given, GUESS_SETTINGS, "nothing is trained here")
     config = with_data(make_config(given), data)
     if out is not None:
+        out = arguments.path("out", out)
+        ending = ".parquet" if out.suffix == ".parquet" and import_pyarrow(out) else ".csv"
         named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
         reads = [path for path in named if path]
-        check_output("--out", arguments.path("out", out), overwrite=overwrite, reads=reads, ending=".csv")
+        check_output("--out", out, overwrite=overwrite, reads=reads, ending=ending)
     config, notes = with_found_attributes(config, training=False)
     asked = config
     config = resolve_demo(config)
@@ -180,6 +184,7 @@ def guess_attributes(
     audit_command = str(audit) if config.opens_images else None
     guessed = GuessedAttributes(readable, pseudo, guesses, warnings, audit_command)
     if out is not None:
-        write_atomically(Path(out), csv_of_columns(guessed.columns), overwrite=overwrite)
+        table = parquet_of_columns if Path(out).suffix == ".parquet" else csv_of_columns
+        write_atomically(Path(out), table(guessed.columns), overwrite=overwrite)
         logger.info(f"{len(readable)} guesses written to {os.fspath(out)}")
     return guessed

@@ -175,7 +175,7 @@ def _mode(path: Path) -> int:
 
 def import_pyarrow(path: Path) -> Any:
     """Return the module pyarrow. Raises `InputError` if it is missing or unsafe."""
-    pyarrow = optional_module("pyarrow", f"{path}: reading it")
+    pyarrow = optional_module("pyarrow", f"{path}: Parquet")
     # Before 14.0.1 a file could make pyarrow unpickle an extension type (CVE-2023-47248).
     if int(pyarrow.__version__.partition(".")[0]) < 15:
         problem = f"pyarrow {pyarrow.__version__} may unpickle what a file holds"

@@ -63,12 +63,13 @@ def write_table(folder: Path, name: str, columns: Mapping[str, Column]) -> None:
     """Write columns of equal length as ``name.csv``; as ``name.parquet`` if they are long and pyarrow is installed."""
     if max(map(len, columns.values())) > MOST_ROWS_OF_CSV and find_spec("pyarrow"):
         with suppress(UnicodeEncodeError):  # names of files in another encoding, which only CSV can keep
-            write_atomically(folder / f"{name}.parquet", _parquet_of_columns(columns))
+            write_atomically(folder / f"{name}.parquet", parquet_of_columns(columns))
             return
     write_atomically(folder / f"{name}.csv", csv_of_columns(columns))
 
 
-def _parquet_of_columns(columns: Mapping[str, Column]) -> Iterator[bytes]:
+def parquet_of_columns(columns: Mapping[str, Column]) -> Iterator[bytes]:
+    """Yield columns of equal length, by name, as a Parquet file, some rows at a time."""
     import pyarrow
     import pyarrow.parquet as parquet
 

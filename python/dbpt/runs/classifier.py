@@ -134,7 +134,8 @@ class Classifier(ModelHubMixin):
         """
         check_published(stored.spec, stored.file)
         backbone = load_backbone_from_spec(stored.spec, device=device, weights=stored.weights)
-        return cls(backbone, head_of(stored), stored.words, stored.config, stored.probe, stored.card)
+        # config by name: what ModelHubMixin can't name it takes for settings, and copies, with the whole CLIP
+        return cls(backbone, head_of(stored), stored.words, config=stored.config, probe=stored.probe, card=stored.card)
 
     def save_pretrained(self, save_directory: str | Path, *, overwrite: bool = False, **kwargs: Any) -> str | None:
         """Write the classifier to a folder of its own: config.json, model.safetensors, README.md.
