@@ -17,9 +17,9 @@ def meet(*arguments):
     while len(list(here.iterdir())) < 2:
         time.sleep(0.001)
     encode(*arguments)
-embedding_pass.EmbeddingPass._encode = meet
+embedding_pass.EmbeddingPass._encode, embedding_pass.SECONDS_BETWEEN_LOOKS = meet, 0.5
 """
-"""Lets a process that has claimed shards and decoded a batch wait for another one to be as far."""
+"""Lets a process that has claimed shards and decoded a batch wait for another one to be as far, and soon look again."""
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_more_groups_have_fewer_pictures_and_the_last_ones_none(reds, monkeypatc
     assert {sheet.n for sheet in sheets} == {10}
 
 
-@pytest.mark.parametrize("groups", [4, 28, 60])
+@pytest.mark.parametrize("groups", [4, pytest.param(28, marks=pytest.mark.full), 60])
 def test_pictures_of_noise_keep_within_the_budget(tmp_path, groups):
     noise = np.random.default_rng(0).integers(0, 255, (400, 300, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
