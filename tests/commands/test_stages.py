@@ -21,7 +21,7 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
         alone = prepare(config)
         assert study.config == config
         assert study.embedded.features.digest == alone.embedded.features.digest
-        assert study.embedded.class_weights.tobytes() == alone.embedded.class_weights.tobytes()
+        assert study.embedded.zero_shot.weights.tobytes() == alone.embedded.zero_shot.weights.tobytes()
         np.testing.assert_array_equal(study.splits, alone.splits)
         np.testing.assert_array_equal(study.grouping("pseudo").groups, alone.grouping("pseudo").groups)
         assert study.warnings == alone.warnings[: len(study.warnings)]

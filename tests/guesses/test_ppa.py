@@ -90,7 +90,7 @@ def test_a_probe_without_errors_is_warned_of(tiny, tmp_path, monkeypatch):
 def test_a_study_fits_the_probe_on_training_images_and_groups_all_by_its_errors(tiny):
     settings = {name: value for name, value in tiny.settings.items() if name != "prompts"}
     study = prepare(make_config({"data": str(tiny.table), "group_source": "ppa", "prompts": "group", **settings}))
-    labels, weights = study.dataset.labels, study.embedded.class_weights
+    labels, weights = study.dataset.labels, study.embedded.zero_shot.weights
     of_split = {name: probe_errors(study.features, labels, weights, study.rows(name)) for name in ("train", "val")}
     assert of_split["train"].tolist() != of_split["val"].tolist()
     assert study.grouping("ppa").groups.tolist() == (2 * labels + of_split["train"]).tolist()

@@ -35,7 +35,7 @@ def ours(study: Study, name: str) -> torch.Tensor:
 def plain(study: Study, name: str, weight: float = 8.0) -> tuple[torch.Tensor, list[bool]]:
     """The context after whole-batch steps, and in which steps ProGrad changed the gradient."""
     head, (rows, _), settings = (build_head(study), training_rows(study, OBJECTIVES[name]), study.config)
-    z = torch.from_numpy(study.embedded.class_weights)
+    z = torch.from_numpy(study.embedded.zero_shot.weights)
     x, y = torch.from_numpy(rows.features[:]), torch.from_numpy(rows.labels)
     optimizer, opposed = build_optimizer(head.parameters(), settings), []
     for epoch in range(EPOCHS):

@@ -82,7 +82,7 @@ def training_free_result(study: Study, name: str) -> MethodResult:
     inputs = Inputs(
         words=study.dataset.words,
         encode=partial(zero_shot_weights, embedded.backbone),
-        class_weights=embedded.class_weights,
+        class_weights=embedded.zero_shot.weights,
         training=study.rows("train"),
         features=study.features,
         labels=study.dataset.labels,
@@ -287,7 +287,7 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
 def build_head(study: Study, prompts: str = "class") -> Head:
     """Build a new head of the configured kind for the study's classes, or for the groups of its group source."""
     config, backbone, kind = study.config, study.embedded.backbone, HEADS[study.config.head]
-    words, weights, context = study.dataset.words, study.embedded.class_weights, study.embedded.context
+    words, weights, context = study.dataset.words, study.embedded.zero_shot.weights, study.embedded.context
     outputs = class_prompts(words)
     grouping = study.training_grouping
     if prompts == "group" and grouping.has_words:

@@ -29,7 +29,6 @@ from dbpt.groups.ids import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.guesses.value_families import Coding
-from dbpt.runs.feature_classifier import zero_shot_classifier
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.run_folder import read_saved
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
@@ -230,8 +229,7 @@ def _subject_of_data(
         features, labels = embedded.features.take(rows), embedded.dataset.labels[rows]
         if by == "probe":
             return likeliest(probe_predictions(features, labels, class_names=dataset.class_names, seed=config.seed))
-        classifier = zero_shot_classifier(backbone, clip.zero_shot_weights(backbone, *dataset.words.class_texts()))
-        return likeliest(classifier.probabilities(features))
+        return likeliest(embedded.zero_shot.probabilities(features))
 
     predicted = predict(images["audited"]) if users is None else users.take(kept)
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}

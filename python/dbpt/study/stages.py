@@ -118,8 +118,7 @@ def load_and_embed(
     features = embedded.features.kept()  # training reads them in each step
     label_features = embedded.label_features
     label_features = features if label_features is embedded.features else label_features.kept()
-    weights = clip.zero_shot_weights(backbone, *dataset.words.class_texts())
-    return replace(embedded, features=features, label_features=label_features, class_weights=weights, context=context)
+    return replace(embedded, features=features, label_features=label_features, context=context)
 
 
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
@@ -138,7 +137,7 @@ def arrange(study: Study, config: FitConfig) -> Study:
     """Return the input of one training with the settings ``config``, after checks of its groups."""
     study = replace(study, config=config)
     if config.group_source == "ppa":
-        weights = study.embedded.class_weights
+        weights = study.embedded.zero_shot.weights
         training = study.rows("train")
         errors = probe_errors(study.features.whole("--group-source ppa"), study.dataset.labels, weights, training)
         study = replace(study, probe_errors=errors)
@@ -247,7 +246,7 @@ def judged_class_words(
     labels, attributes = dataset.labels[rows], pseudo.pseudo_attributes[rows]
     if len(np.unique(labels)) < 2:
         return ()
-    logits = clip.zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
+    logits = images.zero_shot.logits(images.features.take(rows))
     return class_word_doubts(logits, labels, attributes, dataset.class_names)
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.methods import drawn_known
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.guesses.value_families import Coding
+from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.tensors import TEXTS, StoredArrays
@@ -44,8 +45,7 @@ class Embedded:
     Their attributes are guessed from the ``label_features`` (N, E) of the ``labeller``, which also reads words: that of
     ``--label-model``, or the backbone itself. ``known`` are the attributes that need no guess: those of
     `rows_with_known`, or the clusters or the values of a column that ``--attributes`` asks for. ``warnings`` are about
-    the ``failures``. For training there are also zero-shot ``class_weights`` (C, D), and the ``context`` as which
-    prompts start, if it is a saved one.
+    the ``failures``. ``context`` is that as which prompts start, if it is a saved one.
     """
 
     dataset: Dataset
@@ -56,8 +56,13 @@ class Embedded:
     known: GuessedFactors | None
     failures: tuple[Failure, ...]
     warnings: tuple[Caution, ...] = ()
-    class_weights: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     context: NDArray[np.float32] | None = None
+
+    @cached_property
+    def zero_shot(self) -> FeatureClassifier:
+        """The zero-shot classifier of the backbone, by the words of the classes."""
+        weights = clip.zero_shot_weights(self.backbone, *self.dataset.words.class_texts())
+        return zero_shot_classifier(self.backbone, weights)
 
     @cached_property
     def logits(self) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt import clip
 from dbpt.data.text_array import Texts
 from dbpt.data.writing import Column
 from dbpt.evaluation.audit_fields import LOOKS_LIKE, Suspicious
@@ -17,7 +16,6 @@ from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.group_pictures import Strip
 from dbpt.report.thumbnails import ImageFiles
-from dbpt.runs.feature_classifier import zero_shot_classifier
 
 SHOWN, MOST_BYTES = 100, 5_000
 """Pictures of a kind on the page, and the bytes of each."""
@@ -47,9 +45,7 @@ def suspicious_images(
     images = subject.embedded
     zero_shot: NDArray[Any] | None = probabilities
     if subject.by != "zero-shot" or zero_shot is None:
-        weights = clip.zero_shot_weights(images.backbone, *dataset.words.class_texts())
-        classifier = zero_shot_classifier(images.backbone, weights)
-        zero_shot = classifier.probabilities(images.features.take(rows))
+        zero_shot = images.zero_shot.probabilities(images.features.take(rows))
     sources: list[NDArray[Any]] = [zero_shot]
     if subject.by != "zero-shot":
         sources.append(np.eye(dataset.num_classes, dtype=bool)[predictions] if probabilities is None else probabilities)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt import clip
 from dbpt.cautions import Caution
 from dbpt.commands.auto_attributes import ignoring_attributes
 from dbpt.commands.discover.families import Families, families_of, parse_search
@@ -179,10 +178,9 @@ def _figures(
 
 def _class_doubts(subject: Subject, images: Images, scores: list[Score]) -> tuple[Caution, ...]:
     """Return the `class_word_doubts`, among images with the same guess of the first family."""
-    words, first = subject.dataset.words, scores[0].of.guessed
+    first, zero_shot = scores[0].of.guessed, subject.embedded.zero_shot
     guesses = np.zeros_like(images.labels) if first is None else first.guesses.astype(np.int64)
-    logits = images.logits(clip.zero_shot_weights(images.backbone, *words.class_texts()))
-    return class_word_doubts(logits, images.labels, guesses, subject.dataset.class_names)
+    return class_word_doubts(zero_shot.logits(images.features), images.labels, guesses, subject.dataset.class_names)
 
 
 def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str | None]:

@@ -230,15 +230,15 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
         except InputError as error:
             raise InputError(f"{error}; all machines must see this file, so put it on a shared disk") from None
 
-    features = embedded.features
+    backbone, features = ranks.together(own_backbone), embedded.features
     if features is None or features.is_in_memory:
-        shape = (len(embedded.dataset), embedded.class_weights.shape[1])
+        shape = (len(embedded.dataset), backbone.embed_dim)
         array = features[:] if ranks.is_first else np.empty(shape, dtype=np.float32)
         ranks.copy_first([torch.from_numpy(array)])
         features = StoredFeatures.of(array)
     else:
         ranks.together(see)
-    return replace(study, embedded=replace(embedded, backbone=ranks.together(own_backbone), features=features))
+    return replace(study, embedded=replace(embedded, backbone=backbone, features=features))
 
 
 def write_results(
