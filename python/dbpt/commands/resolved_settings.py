@@ -8,8 +8,10 @@ from typing import Any
 
 from dbpt.commands.auto_attributes import FOUND_SETTINGS, with_found_attributes
 from dbpt.data import DataLike
+from dbpt.errors import InputError
 from dbpt.runs.output_folder import OutputFolder, is_missing_data, refuse_missing_data
 from dbpt.settings.config import FitConfig, override
+from dbpt.settings.fields import AUTO
 from dbpt.study.data import resolve_demo
 from dbpt.training.ranks import ALONE, Ranks
 
@@ -44,6 +46,11 @@ class Request:
     resume: bool
     overwrite: bool
 
+    @property
+    def continued(self) -> Any:
+        """The marker of what is continued; None if it starts there."""
+        return self.folder.read_marker(self.out) if self.resume and self.folder.has_settings(self.out) else None
+
     def settings(
         self, data: "DataLike | None", given: dict[str, Any], without: Collection[str] = ()
     ) -> "tuple[DataLike, dict[str, Any]]":
@@ -52,9 +59,14 @@ class Request:
         So do they if its data are gone, and ``data`` says where they are now. Settings that are named in ``without``
         are not taken from there.
         """
-        if data is not None and not self.folder.has_settings(self.out, self.resume):
+        if data is not None and self.continued is None:
             return data, given
-        written = self.folder.settings_to_continue(self.out, resume=self.resume, overwrite=self.overwrite)
+        if not self.resume:
+            problem = f"name a data set, or continue {self.folder.a_title} with --resume"
+            raise InputError(f"data: none is named; {problem}")
+        self.folder.read_marker(self.out)
+        self.folder.check(self.out, resume=self.resume, overwrite=self.overwrite)
+        written = self.folder.written_settings(self.out)
         own = written.pop("data")
         if data is None:
             refuse_missing_data(own, self.out)
@@ -76,12 +88,14 @@ class Request:
 
         Raises `InputError` if the folder was started with other settings, and as the search does.
         """
+        continued, precision = ranks.from_first(lambda: self.continued), config.image_precision
+        if continued is not None and precision == AUTO:  # which may be another one on another processor
+            precision = ranks.from_first(lambda: self.folder.read_settings(self.out).image_precision)
+        precise = replace(config, image_precision=precision)
         # what the first rank finds; other settings, such as the cache, are those of each rank
-        of_folder = ranks.from_first(lambda: self.folder.in_its_precision(self.out, config, resume=self.resume))
-        precise = replace(config, image_precision=of_folder.image_precision)
         named, notes = ranks.from_first(lambda: with_found_attributes(precise))
         asked = replace(precise, **{name: getattr(named, name) for name in FOUND_SETTINGS})
-        ranks.from_first(lambda: self.folder.check_settings(self.out, asked, resume=self.resume))
-        before = ranks.from_first(lambda: self.folder.marker_to_continue(self.out, resume=self.resume))
-        notes = notes if before is None else tuple(before.notes)
+        if continued is not None:
+            ranks.from_first(lambda: self.folder.check_settings(self.out, asked))
+            notes = tuple(continued.notes)
         return Resolved(asked, ranks.in_turns(lambda: resolve_demo(asked)), notes)

@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -82,7 +82,8 @@ class OutputFolder(Generic[R]):
     can_resume: bool = True
 
     @property
-    def _a_title(self) -> str:
+    def a_title(self) -> str:
+        """The title with its article."""
         return f"{'an' if self.title[0] in 'aeiou' else 'a'} {self.title}"
 
     @contextlib.contextmanager
@@ -122,13 +123,13 @@ class OutputFolder(Generic[R]):
         if not self._is_one(folder, older=overwrite):
             if not foreign and all(LEFTOVER.fullmatch(file.name) for file in own):  # what `start` leaves if killed
                 return
-            raise InputError(f"--out {folder}: exists and is not {self._a_title} folder; choose another name")
+            raise InputError(f"--out {folder}: exists and is not {self.a_title} folder; choose another name")
         began = any(file.name != self.marker and not LEFTOVER.fullmatch(file.name) for file in own)
         if resume and began and not (folder / "config.toml").is_file():
             problem = f"{folder / 'config.toml'} is not there or not a file, so the settings of this {self.title} are"
             raise InputError(f"--resume: {problem} unknown; put it back, or start again with --overwrite")
         if overwrite and foreign:
-            problem = f"holds {str(foreign[0].relative_to(folder))!r}, which doesn't belong to {self._a_title}"
+            problem = f"holds {str(foreign[0].relative_to(folder))!r}, which doesn't belong to {self.a_title}"
             raise InputError(f"--out {folder}: {problem}; move it or choose another name")
         if not resume and not overwrite:
             continued = "continue it with --resume, " if self.can_resume else ""
@@ -152,8 +153,8 @@ class OutputFolder(Generic[R]):
         self.check(folder, resume=resume, overwrite=overwrite)
         is_new = not self._is_one(folder, older=overwrite)
         try:
-            if resume and not is_new and (folder / "config.toml").is_file():
-                if self.check_settings(folder, config, resume=resume):
+            if resume and self.has_settings(folder):
+                if self.check_settings(folder, config):
                     self._write_settings(folder, config)
                 if self.shared_settings:  # the plan may have grown; whoever continues it after a kill needs all of it
                     self._mark(folder, "training", description, config)
@@ -171,14 +172,6 @@ class OutputFolder(Generic[R]):
             with system_errors(f"--out {folder}: cannot create", FREE_SPACE):
                 raise
 
-    def settings_to_continue(self, folder: Path, *, resume: bool, overwrite: bool) -> dict[str, Any]:
-        """Return the settings in ``folder``, for a command that names no data. Raises `InputError` if it holds none."""
-        if not resume:
-            raise InputError(f"data: none is named; name a data set, or continue {self._a_title} with --resume")
-        self.read_marker(folder)
-        self.check(folder, resume=resume, overwrite=overwrite)
-        return self.written_settings(folder)
-
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
         """Write the settings again, then the marker with status ``complete``."""
         self._write_settings(folder, config)
@@ -189,7 +182,7 @@ class OutputFolder(Generic[R]):
         """Read the marker. Raises `InputError` if it is missing, damaged or of another version."""
         path = folder / self.marker
         if is_missing(path):
-            wrong = f"not {self._a_title} folder (no {self.marker})" if os.path.lexists(folder) else "no such folder"
+            wrong = f"not {self.a_title} folder (no {self.marker})" if os.path.lexists(folder) else "no such folder"
             problem = f"{folder}: {wrong}"
             with contextlib.suppress(OSError):
                 if inside := sorted(folder.glob(f"*/{self.marker}")):
@@ -197,12 +190,8 @@ class OutputFolder(Generic[R]):
             use = use_of_folder(folder)
             meant = nearest_file(folder) if use is None else f", but that of {use}"
             raise InputError(f"{problem}{meant}; give the folder named by --out in dbpt {self.verb}")
-        value = read_json(path, f"record of {self._a_title}", self.schema_version)
+        value = read_json(path, f"record of {self.a_title}", self.schema_version)
         return typed(value, self.record, path, f"dbpt {self.verb} again")
-
-    def marker_to_continue(self, folder: Path, *, resume: bool) -> R | None:
-        """Return the marker of what ``resume`` continues in ``folder``; None if it starts there."""
-        return self.read_marker(folder) if self.has_settings(folder, resume) else None
 
     def remove_leftovers(self, folder: Path) -> None:
         """Delete the temporary files of killed processes."""
@@ -214,23 +203,12 @@ class OutputFolder(Generic[R]):
         for name in self.subfolders:
             (folder / name).mkdir(exist_ok=True)
 
-    def in_its_precision(self, folder: Path, config: FitConfig, *, resume: bool) -> FitConfig:
-        """Return the settings with the precision of what ``resume`` continues, for one that is ``auto``.
+    def has_settings(self, folder: Path) -> bool:
+        """Return whether ``folder`` has what can be continued."""
+        return self._is_one(folder) and (folder / "config.toml").is_file()
 
-        On another processor ``auto`` may be another one.
-        """
-        if config.image_precision != "auto" or not self.has_settings(folder, resume):
-            return config
-        return replace(config, image_precision=self.read_settings(folder).image_precision)
-
-    def has_settings(self, folder: Path, resume: bool) -> bool:
-        """Return whether ``resume`` continues what is in ``folder``."""
-        return resume and self._is_one(folder) and (folder / "config.toml").is_file()
-
-    def check_settings(self, folder: Path, config: FitConfig, *, resume: bool) -> bool:
+    def check_settings(self, folder: Path, config: FitConfig) -> bool:
         """Refuse to continue with other settings; return whether the learning rate is lower, which is allowed."""
-        if not self.has_settings(folder, resume):
-            return False
         before, asked = self.read_settings(folder), config
         if not self.shared_settings:
             before, asked = before.resolved(), asked.resolved()
@@ -269,7 +247,7 @@ class OutputFolder(Generic[R]):
         path = folder / self.marker
         if is_missing(path):
             return False
-        value = read_json(path, f"record of {self._a_title}")
+        value = read_json(path, f"record of {self.a_title}")
         if (
             "schema_version" not in value
             or not {entry.name for entry in fields(self.record) if entry.default_factory is MISSING} <= value.keys()

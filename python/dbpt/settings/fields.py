@@ -198,10 +198,6 @@ def _is_a(value: Any, types: type | tuple[type, ...]) -> bool:
     return isinstance(value, types) and not (isinstance(value, float) and not math.isfinite(value))
 
 
-FUNCTIONS = {"guess": "guess_attributes"}
-"""The functions of `dbpt` that have another name than their verb."""
-
-
 @dataclass(frozen=True)
 class Command:
     """A verb of dbpt, its data or folder, and other arguments by name. ``str()`` is a line for a shell.
@@ -222,7 +218,7 @@ class Command:
         arguments = [] if self.data is None else [repr(self.data)]
         given = {name: value for name, value in self.arguments.items() if value is not None}
         arguments += [f"{name}={'...' if value is ... else repr(value)}" for name, value in given.items()]
-        return f"dbpt.{FUNCTIONS.get(self.verb, self.verb)}({', '.join(arguments)})"
+        return f"dbpt.{self.verb}({', '.join(arguments)})"
 
 
 def options_of(arguments: Mapping[str, Any]) -> list[str]:

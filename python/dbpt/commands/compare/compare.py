@@ -44,7 +44,7 @@ from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import AUTO, Command, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
-from dbpt.storage.files import is_missing, write_atomically, write_json
+from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.checks import setting_warnings
 from dbpt.study.data import with_data
 from dbpt.study.stages import doubted_guesses, judged_class_words, judged_guesses, log_warnings
@@ -207,9 +207,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
         "vary": plan.vary,
         "against": plan.against,
     }
-    there = request.resume and not is_missing(out / COMPARISON_FOLDER.marker)
-    marker = COMPARISON_FOLDER.read_marker(out) if there else None
-    if marker is not None and marker.data != description["data"]:
+    if (marker := request.continued) is not None and marker.data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "again with --overwrite"
