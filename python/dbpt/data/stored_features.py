@@ -237,11 +237,6 @@ def first_copies(features: Features) -> NDArray[np.int64]:
     """
     # np.unique(axis=0) would sort whole rows, and need all of them in memory.
     odd_D = np.random.default_rng(0).integers(0, 1 << 63, features.shape[1], np.uint64) * 2 + 1
-
-    def products_of(block: NDArray[np.float32]) -> NDArray[np.uint64]:
-        products: NDArray[np.uint64] = np.ascontiguousarray(block).view(np.uint32) @ odd_D
-        return products
-
-    _, first, same = np.unique(map_blocks(features, products_of), return_index=True, return_inverse=True)
-    firsts: NDArray[np.int64] = first[same]
-    return firsts
+    products_N = map_blocks(features, lambda block: np.ascontiguousarray(block).view(np.uint32) @ odd_D)
+    _, first, same = np.unique(products_N, return_index=True, return_inverse=True)
+    return np.asarray(first[same])

@@ -171,7 +171,9 @@ def explained_errors(
     if not can_compare:
         return ExplainedErrors(n=n, errors=errors, share=None, p_value=None, permutations=permutations)
     extreme = int((chi2_B[1:] >= chi2_B[0] * (1 - TIE)).sum())
-    share = _share(errors_CA, counts_CA, np.random.default_rng([seed, 1]))
+    rng, classes = np.random.default_rng([seed, 1]), zip(errors_CA, counts_CA, strict=True)
+    vanishing = sum(float(_vanishing(errors_A[None], counts_A, SPLITS, rng)[0]) for errors_A, counts_A in classes)
+    share = vanishing / errors  # of the errors that would vanish, which may be below 0
     low, high = None, None
     if bootstraps:
         low, high = _interval(share, errors_CA, counts_CA, bootstraps, np.random.default_rng([seed, 2]))
@@ -185,12 +187,6 @@ def explained_errors(
         permutations=permutations,
         p_is_bound=extreme == 0,
     )
-
-
-def _share(errors_CA: NDArray[np.int64], counts_CA: NDArray[np.int64], rng: np.random.Generator) -> float:
-    """Return the share of the errors that would vanish; it may be below 0."""
-    each = zip(errors_CA, counts_CA, strict=True)
-    return sum(float(_vanishing(e[None], n, SPLITS, rng)[0]) for e, n in each) / int(errors_CA.sum())
 
 
 def _interval(

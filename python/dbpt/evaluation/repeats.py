@@ -60,8 +60,8 @@ def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int]
     """
     data = metrics.dataset
     if factors is not None and len(factors) < len(data.factors):
-        metrics = replace(metrics, dataset=data_of_factors(data, factors))
         merged = groups_of_factors(np.arange(len(data.groups)), data, factors)
+        metrics = replace(metrics, dataset=data_of_factors(data, factors, merged))
 
         def of_factors(result: Evaluated) -> Evaluated:
             by_split = {split: getattr(result.row, split) for split in SPLITS}
@@ -82,16 +82,13 @@ def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int]
         return difference_of(row, other, answers, metrics.dataset.smallest_group, confidence)
 
     with_differences = [replace(row, difference=difference(row, metrics.reference(row))) for row in metrics.rows]
-    if metrics.saved is None and (leaders := sorted(metrics.candidates, key=lambda i: -_worst(metrics.rows[i]))):
-        best, *others = leaders
+    by_accuracy = sorted(metrics.candidates, key=lambda i: -(metrics.rows[i].figure("worst_group_accuracy") or 0.0))
+    if metrics.saved is None and by_accuracy:
+        best, *others = by_accuracy
         of_others = {i: difference(metrics.rows[i], metrics.rows[best], shared_by(len(others))) for i in others}
         tied = (i for i, each in of_others.items() if each and not each.is_told(repeats=metrics.repeats))
         metrics = replace(metrics, leaders=[best, *tied])
     return replace(metrics, rows=with_differences)
-
-
-def _worst(row: Row) -> float:
-    return row.figure("worst_group_accuracy") or 0.0
 
 
 def rows_named(argument: str, rows: Sequence[Row], name: object) -> list[Row]:
@@ -120,10 +117,9 @@ def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, positions: S
     return joint_codes([codes[position] for position in kept], [sizes[position] for position in kept])
 
 
-def data_of_factors(data: DataSummary, positions: Sequence[int]) -> DataSummary:
-    """Return the data set with only the factors at ``positions``."""
+def data_of_factors(data: DataSummary, positions: Sequence[int], merged: NDArray[np.int64]) -> DataSummary:
+    """Return the data set with only the factors at ``positions``, whose groups are ``merged`` to those (G,)."""
     factors = [data.factors[position] for position in positions]
-    merged = groups_of_factors(np.arange(len(data.groups)), data, positions)
     attributes = [", ".join(values) for values in product(*(factor.values for factor in factors))]
 
     def summed(counts: Sequence[int]) -> list[int]:

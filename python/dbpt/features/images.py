@@ -167,7 +167,6 @@ def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@_one_reason()
 def decode_image(file: BinaryIO, look: "Look | None" = None, pixels: int | None = None) -> Image.Image:
     """Decode an open file as `read_image` does, into a mode that Pillow can resize and convert to RGB."""
     image = _identified(file)

@@ -245,7 +245,9 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> GuessedFactors:
     ``confidence_NAME``. ``doubts``, or ``doubts_NAME``, are those that `dbpt guess` had. Raises `InputError`.
     """
     words = dataset.words
-    if _has_each_factor(path, dataset):
+    columns = [_columns(factor.name) for factor in words.factors]
+    there = _cells(path, *(name for names in columns for name in names)).keys()
+    if columns and all(there & set(names) for names in columns):
         factors = [_read(path, dataset, factor.name, factor.values, f"_{factor.name}") for factor in words.factors]
     else:
         factors = _apart(_read(path, dataset, "attribute", words.attributes), words.sizes)
@@ -265,22 +267,10 @@ def _apart(joint: PseudoAttributes, sizes: Sequence[int]) -> list[PseudoAttribut
     return factors
 
 
-def _has_each_factor(path: Path, dataset: Dataset) -> bool:
-    columns = [_columns(factor.name) for factor in dataset.words.factors]
-    there = _cells(path, *(name for names in columns for name in names)).keys()
-    return bool(columns) and all(there & set(names) for names in columns)
-
-
 def _cells(path: Path, *columns: str) -> Mapping[str, Sequence[str]]:
     """Return the cells of those of the ``columns`` that the file has; it has none if it is no table."""
     reader = READERS.get(path.suffix.lower())
     return {} if reader is None or not columns else reader(path, (PATH,), columns, hint="").values
-
-
-def _doubts(path: Path, column: str) -> tuple[Caution, ...] | None:
-    """Return the different doubts in a column of the table; None without the column."""
-    cells = _cells(path, column).get(column)
-    return None if cells is None else tuple(caution("text", text=text) for text in doubts_of_cells(cells))
 
 
 def doubts_column(doubts: Sequence[str], num_rows: int) -> Texts:
@@ -311,11 +301,14 @@ def _read(path: Path, dataset: Dataset, noun: str, vocabulary: Vocabulary, suffi
         in_part="sample",
         sure=f"confidence{suffix}",
     )
-    pseudo = _as_pseudo_attributes(read_codes(path, dataset, wanted), len(vocabulary))
-    return replace(pseudo, doubts=_doubts(path, f"{DOUBTS}{suffix}"))
+    pseudo = attributes_of_codes(read_codes(path, dataset, wanted), len(vocabulary))
+    cells = _cells(path, f"{DOUBTS}{suffix}").get(f"{DOUBTS}{suffix}")
+    doubts = None if cells is None else tuple(caution("text", text=text) for text in doubts_of_cells(cells))
+    return replace(pseudo, doubts=doubts)
 
 
-def _as_pseudo_attributes(read: Codes, num_attributes: int) -> PseudoAttributes:
+def attributes_of_codes(read: Codes, num_attributes: int) -> PseudoAttributes:
+    """Return the pseudo attributes of a file, or of known codes; the method is "file"."""
     num_rows = len(read.codes)
     posterior = np.full((num_rows, num_attributes), 1 / num_attributes)
     known = np.flatnonzero(read.codes >= 0)
@@ -335,7 +328,7 @@ def _as_pseudo_attributes(read: Codes, num_attributes: int) -> PseudoAttributes:
 def attributes_of_data(dataset: Dataset) -> GuessedFactors:
     """Return the attributes that ``dataset`` has itself; the method is "data"."""
     of_suspects = zip(dataset.factor_attributes, dataset.words.sizes, strict=True)
-    factors = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
+    factors = [attributes_of_codes(Codes(codes, None), size) for codes, size in of_suspects]
     return GuessedFactors(tuple(replace(factor, method=FROM_DATA) for factor in factors))
 
 

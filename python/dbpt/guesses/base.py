@@ -17,7 +17,7 @@ from dbpt.errors import InputError
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.linear_probe import AttributeProbe, Features
-from dbpt.guesses.value_families import Cells, Coding
+from dbpt.guesses.value_families import Coding
 from dbpt.registry import Registered, Registry
 
 PROBE = "probe"
@@ -34,8 +34,7 @@ BY_VALUES: frozenset[Provenance] = frozenset(("column", "measured"))
 """Those of values that are known, but that no words of the data name."""
 OWN_VALUES: frozenset[Provenance] = BY_VALUES | {"clusters"}
 """Those of groups whose values are other than the true attributes."""
-UNGUESSED: tuple[Provenance, ...] = ("file", "data", "clusters", "column", "measured", "none")
-WITHOUT_GUESSES: dict[str, Provenance] = {provenance: provenance for provenance in UNGUESSED}
+WITHOUT_GUESSES: tuple[Provenance, ...] = ("file", "data", "clusters", "column", "measured", "none")
 """The `PseudoAttributes.method` of those that no `PseudoMethod` guessed."""
 
 
@@ -102,7 +101,7 @@ PSEUDO_METHODS = Registry[PseudoMethod](
         "kmeans": "dbpt.guesses.methods:KMeans",
         PROBE: "dbpt.guesses.methods:Probe",
     },
-    reserved=tuple(WITHOUT_GUESSES),
+    reserved=WITHOUT_GUESSES,
 )
 """The registry of ways to guess. `FitConfig`, the command line and `label_attributes` read their names here."""
 
@@ -150,7 +149,7 @@ class PseudoAttributes:
     def provenance(self) -> Provenance:
         """The source of the attributes, or of the guessed ones if some are known."""
         if self.method in WITHOUT_GUESSES:
-            return WITHOUT_GUESSES[self.method]
+            return self.method
         method = PSEUDO_METHODS.get(self.method)
         return "probe" if method is not None and method.learns else "words"
 
@@ -199,20 +198,6 @@ class GuessedFactors:
         posterior = clusters.posterior(features, labels)
         likeliest = PseudoAttributes(posterior.argmax(axis=1), posterior, posterior.max(axis=1), CLUSTERS)
         return cls((likeliest,), names=clusters.names, class_clusters=clusters)
-
-    @classmethod
-    def of_coding(cls, coding: Coding, cells: Cells, num_classes: int) -> GuessedFactors:
-        """Return the values of N rows, the same ones for all of ``num_classes`` classes.
-
-        Args:
-            coding: the values, and the rule.
-            cells: (N,), those of the column or the property.
-            num_classes: C.
-        """
-        codes, size = coding.rule.codes_of(cells), len(coding.values)
-        posterior = np.where(codes[:, None] >= 0, codes[:, None] == np.arange(size), 1 / size).astype(np.float32)
-        known = PseudoAttributes(codes, posterior, posterior.max(axis=1), coding.source, note=f" {coding.name}")
-        return cls((known,), names=(tuple(coding.values),) * num_classes, coding=coding)
 
     @cached_property
     def pseudo_attributes(self) -> NDArray[Any]:

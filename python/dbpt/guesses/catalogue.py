@@ -59,9 +59,7 @@ def read_catalogue(path: str | Path | None = None) -> tuple[Family, ...]:
     >>> next(family for family in read_catalogue() if family.name == "colour-tone").names
     ['warm', 'cold']
     """
-    if path is None:
-        return tuple(_families(SHIPPED).values())
-    families = _families(Path(path))
+    families = _families(SHIPPED if path is None else Path(path))
     if not families:
         raise InputError(f"{path}: has no family; write [NAME] and below it attributes = ['one', 'another']")
     return tuple(families.values())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.other_columns import CodedSource, LeftOut, Source, Unusable
 from dbpt.errors import CONTROL
+from dbpt.groups.ids import contingency_table
 from dbpt.guesses.column_values import LEAST_SHARE, Cells, Coded, Rule, are_numbers, code_numbers, code_text, measured
 
 LEAST_IMAGES = 20  # with and without a word
@@ -80,9 +81,11 @@ def _code_column(cells: Cells, fitted: NDArray[np.int64], labels: NDArray[np.int
         coded = code_numbers(np.asarray(cells, np.float64), fitted, measured)
     else:
         coded = code_text(cells, fitted)
-    if not isinstance(coded, str) and _is_same_within_classes(coded[1], labels):
-        return "same within classes"
-    return coded
+    if isinstance(coded, str):
+        return coded
+    names, codes, _ = coded
+    counts_CA = contingency_table(labels, codes, (int(labels.max()) + 1, len(names)))
+    return coded if ((counts_CA > 0).sum(axis=1) > 1).any() else "same within classes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +126,6 @@ def readable(names: Sequence[str]) -> tuple[str, ...]:
             ending = f" ({number})"
         cut[text] = None
     return tuple(cut)
-
-
-def _is_same_within_classes(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> bool:
-    known = codes >= 0
-    pairs = labels[known] * (codes.max(initial=0) + 1) + codes[known]
-    return bool(np.count_nonzero(np.bincount(pairs)) == np.count_nonzero(np.bincount(labels[known])))
 
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")

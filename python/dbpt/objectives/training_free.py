@@ -114,8 +114,22 @@ class GroupPromptsSum(TrainingFree):
 
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
-        """Return the weights (C, A, D) of the groups."""
-        return group_weights(inputs)
+        """Return the weights (C, A, D) of the groups.
+
+        Raises `InputError` if a class has attribute values of its own.
+        """
+        words = inputs.words
+        for factor in words.factors:
+            if factor.of_class:
+                name = next(iter(factor.of_class))
+                raise InputError(
+                    f"factor {factor.name!r} has values of its own for class {name!r}, so some sentences of class and "
+                    "attribute mean nothing; leave the method out"
+                )
+        from dbpt.heads.class_and_group_prompts import group_texts
+
+        weights_GD = inputs.encode(*group_texts(words))
+        return weights_GD.reshape(len(words.classes), len(words.attributes), -1)
 
 
 class GroupPrompts(GroupPromptsSum):
@@ -128,22 +142,6 @@ class GroupPrompts(GroupPromptsSum):
     def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the largest logit of each class's groups, (N, C)."""
         return np.asarray(logits.max(axis=2))
-
-
-def group_weights(inputs: Inputs) -> NDArray[np.float32]:
-    """Return the weights (C, A, D) of the groups. Raises `InputError` if a class has attribute values of its own."""
-    words = inputs.words
-    for factor in words.factors:
-        if factor.of_class:
-            name = next(iter(factor.of_class))
-            raise InputError(
-                f"factor {factor.name!r} has values of its own for class {name!r}, so some sentences of class and "
-                "attribute mean nothing; leave the method out"
-            )
-    from dbpt.heads.class_and_group_prompts import group_texts
-
-    weights_GD = inputs.encode(*group_texts(words))
-    return weights_GD.reshape(len(words.classes), len(words.attributes), -1)
 
 
 class RoboShot(TrainingFree):
@@ -236,7 +234,7 @@ class CalibratedOrthogonal(TrainingFree):
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
         """Return the weights (C, D)."""
-        groups_CAD = group_weights(inputs).astype(np.float64)
+        groups_CAD = GroupPromptsSum.weights(inputs).astype(np.float64)
         pairs = [one - other for of_class in groups_CAD for one, other in combinations(of_class, 2)]
         differences_SD = np.array(pairs)
         system_DD = np.eye(groups_CAD.shape[2]) + CALIBRATION / len(pairs) * differences_SD.T @ differences_SD

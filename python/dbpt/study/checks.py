@@ -133,7 +133,9 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
             kind = "no effect but in ERM" if config.baselines and "--objective erm" in wanted else "no effect"
             values = {"flag": flag_of(setting.name), "value": str(value), "readers": " and ".join(wanted)}
             warnings.append(caution(kind, **values))
-    if config.group_template is not None and not (sentences_read or any(map(_names_groups, configs))):
+    named = (trained for trained in configs if not trained.has_unnamed_groups)
+    sentences_read |= any(prompts == "group" for trained in named for _, prompts in trained.trained)
+    if config.group_template is not None and not sentences_read:
         warnings.append(caution("no group prompts", templates=" ".join(config.group_template)))
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
         warnings.append(caution("only warm-up", epochs=config.epochs))
@@ -141,12 +143,6 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
     if weighted and config.apply == "loss" and config.weights_fade:
         warnings.append(caution("fading weights", batch_size=config.batch_size))
     return warnings
-
-
-def _names_groups(config: FitConfig) -> bool:
-    """Return whether a training may start at sentences of class and attribute."""
-    has_group = any(prompts == "group" for _, prompts in config.trained)
-    return has_group and not config.has_unnamed_groups
 
 
 def group_warnings(study: Study) -> list[Caution]:
@@ -157,8 +153,17 @@ def group_warnings(study: Study) -> list[Caution]:
     rows_G, elsewhere_G, elsewhere = (train_G, val_G, "val") if trains_on == "train" else (val_G, train_G, "train")
     if few := _few_rows(grouping, rows_G == 0, elsewhere_G, elsewhere):
         warnings.append(caution("untrained groups", noun=noun, split=trains_on, groups=few))
-    if config.selecting_groups is None or config.shots is not None:
-        return [*warnings, *_warnings_of_shots(study)]
+    if config.shots is not None:  # the following are the same for all seeds, which draw other rows
+        rows_C = np.bincount(study.dataset.labels[study.rows("train")]).tolist()
+        by_class = zip(study.dataset.class_names, rows_C, strict=True)
+        if few := [f"{name} ({n})" for name, n in by_class if n < config.shots]:
+            warnings.append(caution("few shots", shots=config.shots, classes=few))
+        if config.model_selection != "last":
+            judging = min(config.shots, MOST_VALIDATION_SHOTS)
+            warnings.append(caution("few shots choose", shots=config.shots, n=judging))
+        return warnings
+    if config.selecting_groups is None:
+        return warnings
     grouping, noun, train_G, val_G = _counted(study, config.selecting_groups)
     if few := _few_rows(grouping, (val_G == 0) & (train_G > 0), train_G, "train"):
         warnings.append(caution("unvalidated groups", noun=noun, groups=few))
@@ -178,18 +183,3 @@ def _few_rows(grouping: Grouping, is_few_G: NDArray[np.bool_], rows_G: NDArray[n
     """Return the names of few groups, unless nobody expects them, with their number of rows in a split."""
     few = np.flatnonzero(is_few_G & grouping.expected).tolist()
     return [f"{grouping.names[g]} ({rows_G[g]} in {split!r})" for g in few]
-
-
-def _warnings_of_shots(study: Study) -> list[Caution]:
-    """Return warnings about ``--shots``. They are the same for all seeds, which draw other rows."""
-    config, warnings = study.config, list[Caution]()
-    if config.shots is None:
-        return warnings
-    rows_C = np.bincount(study.dataset.labels[study.rows("train")]).tolist()
-    names = study.dataset.class_names
-    if few := [f"{name} ({n})" for name, n in zip(names, rows_C, strict=True) if n < config.shots]:
-        warnings.append(caution("few shots", shots=config.shots, classes=few))
-    if config.model_selection != "last":
-        judging = min(config.shots, MOST_VALIDATION_SHOTS)
-        warnings.append(caution("few shots choose", shots=config.shots, n=judging))
-    return warnings

@@ -1,16 +1,18 @@
 """``--attributes column:NAME`` and ``measured:NAME``: from a column or a property of the images to their attributes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from dbpt.data import Dataset
+from dbpt.data import Codes, Dataset
 from dbpt.data.columns import PREDICTION_ROLES, ROLES, parse_columns
 from dbpt.data.other_columns import Unreadable, Unusable
 from dbpt.errors import InputError, nearest
 from dbpt.features import measure_files
 from dbpt.features.image_properties import NUMBERS, TEXTS
 from dbpt.guesses import GuessedFactors
+from dbpt.guesses.apply_method import attributes_of_codes
 from dbpt.guesses.column_values import Cells
 from dbpt.guesses.value_families import Coding, learn_coding
 from dbpt.settings.config import FitConfig
@@ -85,7 +87,9 @@ def coded_attributes(config: FitConfig, dataset: Dataset, coding: Coding | None 
     source, name = config.coded
     columns = measured_columns(dataset, config) if source == "measured" else dataset.other_columns.cells
     coding = coding or _learned(config, dataset, columns[name])
-    return GuessedFactors.of_coding(coding, columns[name], dataset.num_classes)
+    known = attributes_of_codes(Codes(coding.rule.codes_of(columns[name]), None), len(coding.values))
+    known = replace(known, method=coding.source, note=f" {coding.name}")
+    return GuessedFactors((known,), names=(tuple(coding.values),) * dataset.num_classes, coding=coding)
 
 
 def _learned(config: FitConfig, dataset: Dataset, cells: Cells) -> Coding:
