@@ -173,7 +173,7 @@ MUTANTS = [
     ("sampling/rank_draws.py", "range(start + self.rank,", "range(start,", "sampling/sampling_passes"),
     ("settings/fields.py", "return types is bool", "return True", "settings/config"),
     ("study/stages.py", 'training = study.rows("train")', 'training = study.rows("val")', "guesses/ppa"),
-    ("study/checks.py", "(sentences_read or any(", "(any(", "commands/group_warnings"),
+    ("study/checks.py", "sentences_read |= any(", "sentences_read = any(", "commands/group_warnings"),
     ("guesses/grouping.py", "[_unworded(errors, (PPA", "[_unworded(1 - errors, (PPA", "guesses/ppa"),
     (
         "training/model_selection.py",
