@@ -87,6 +87,20 @@ def test_a_run_on_features_in_a_file_goes_on_to_the_same_bytes(method, given, on
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_few_validation_rows_are_read_once(given, on_disk, tmp_path, monkeypatch):
+    """They are scattered over the file, all of which would be read in each epoch."""
+    monkeypatch.setattr(stored_features, "KEPT_BYTES", 4 * np.load(given / "features.npy").size // 3)
+    epoch, kept = loop._Run.epoch, []
+
+    def watched(run):
+        kept.append([rows.features.is_in_memory for rows in (run.training, run.validation)])
+        return epoch(run)
+
+    monkeypatch.setattr(loop._Run, "epoch", watched)
+    dbpt.fit(given / "table.csv", out=tmp_path / "run", **on_disk)
+    assert kept[0] == [False, True]
+
+
 def test_a_file_that_changes_during_a_run_ends_it_with_one_line(given, on_disk, tmp_path):
     class Touch:
         def on_epoch_end(self, *epoch):

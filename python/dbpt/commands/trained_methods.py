@@ -332,7 +332,7 @@ def rows_for(study: Study, use: Use, split: str) -> Rows:
     if use not in grouping.uses:
         raise AssertionError(f"groups of {grouping.provenance} attributes for {use}, which no setting asks for")
     rows = study.rows(split)
-    return Rows(study.features.take(rows), study.dataset.labels[rows], grouping.groups[rows])
+    return Rows(study.features.take(rows).kept(), study.dataset.labels[rows], grouping.groups[rows])
 
 
 def _fingerprint(study: Study, objective: str, prompts: str, head: Head) -> str:

@@ -16,7 +16,7 @@ from dbpt.storage.row_files import Rows, RowsInMemory
 
 BLOCK_ROWS = 4_096
 """Rows that are converted and computed with while they are in the processor's cache."""
-KEPT_BYTES = 1 << 27
+KEPT_BYTES = 1 << 28
 """Features that are smaller as float32 are held in memory."""
 MOST_BYTES = 1 << 32
 """The most that `StoredFeatures.whole` takes into memory."""
