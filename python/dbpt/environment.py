@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -103,15 +102,10 @@ def progress_bar(
     It is shown on a terminal and in a notebook, unless it is ``hidden`` or the level of the logger ``dbpt`` is above
     INFO.
     """
-    disable = hidden or logging.getLogger("dbpt").level > logging.INFO or None  # None: without a terminal
-    return _tqdm()(items, desc=title, unit=unit, disable=disable, leave=False, delay=DELAY, **keywords)
-
-
-@cache
-def _tqdm() -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm
+    disable = hidden or logging.getLogger("dbpt").level > logging.INFO or None  # None: without a terminal
+    return tqdm(items, desc=title, unit=unit, disable=disable, leave=False, delay=DELAY, **keywords)
 
 
 def cache_folder(given: str | Path | None = None) -> Path:

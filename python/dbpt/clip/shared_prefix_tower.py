@@ -34,24 +34,11 @@ class Packing:
         return torch.cat([prefix, *suffixes])
 
 
-def packed_attention(
-    q_Qd: torch.Tensor, kv_T2d: torch.Tensor, hidden_QK: torch.Tensor, packing: Packing, num_heads: int
-) -> torch.Tensor:
-    """Return the attention (Q, d) of Q queries over T tokens.
-
-    Args:
-        q_Qd: the queries.
-        kv_T2d: the keys and the values.
-        hidden_QK: the rows of `Packing.hidden` for the queries.
-        packing: the lengths of the prompts.
-        num_heads: of the attention; they divide d.
-    """
-    attended: torch.Tensor = _PackedAttention.apply(q_Qd, kv_T2d, hidden_QK, packing, num_heads)
-    return attended
-
-
 class _PackedAttention(torch.autograd.Function):
-    """softmax(q kᵀ / √e) v."""
+    """The attention (Q, d) of Q queries over the keys and values of T tokens: softmax(q kᵀ / √e) v.
+
+    ``hidden_QK`` are the rows of `Packing.hidden` for the queries; ``num_heads`` divide d.
+    """
 
     @staticmethod
     def forward(
@@ -222,7 +209,8 @@ class SharedPrefixTower(TextTower):
                 kv_T2d = self.kv_T2d.index_copy(0, self.context_V, kv_V2d)
             else:
                 q_Qd, kv_T2d = _queries_keys_values(block, x_Td, asking)
-            found_Qd = packed_attention(q_Qd, kv_T2d, self.hidden_TK[asking], self.packing, block.attn.num_heads)
+            hidden_QK, num_heads = self.hidden_TK[asking], block.attn.num_heads
+            found_Qd = _PackedAttention.apply(q_Qd, kv_T2d, hidden_QK, self.packing, num_heads)
             x_Qd = x_Td[asking] + block.ls_1(block.attn.out_proj(found_Qd))
             x_Td = x_Qd + block.ls_2(block.mlp(block.ln_2(x_Qd).to(block.mlp.c_fc.weight.dtype)))
         features = self.frozen.ln_final(x_Td[self.unsort_P])

@@ -112,7 +112,8 @@ class Watch:
             raise InputError(f"callbacks: found {callbacks!r:.200}; {expected}")
         for callback in callbacks:
             # a hook of the base class does nothing
-            own = {hook: getattr(callback, hook, None) for hook in HOOKS if hook not in _unchanged(callback)}
+            changed = [hook for hook in HOOKS if getattr(type(callback), hook, None) is not getattr(Callback, hook)]
+            own = {hook: getattr(callback, hook, None) for hook in changed}
             if isinstance(callback, type):
                 raise InputError(f"callbacks: {callback.__name__} is a class; give an object: {callback.__name__}()")
             if not any(map(callable, own.values())):
@@ -181,11 +182,6 @@ class Watch:
                     continue
                 self.error = error
                 raise
-
-
-def _unchanged(callback: object) -> set[str]:
-    """Return the hooks that a callback has from `Callback`, which do nothing."""
-    return {hook for hook in HOOKS if getattr(type(callback), hook, None) is getattr(Callback, hook)}
 
 
 def _check_takes(hook: str, method: Callable[..., object]) -> None:

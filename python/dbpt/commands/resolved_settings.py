@@ -21,8 +21,7 @@ class Resolved:
     """Settings that name files and attributes.
 
     Attributes:
-        asked: those that a command repeats: with the name of a demo, the attributes that a search found, and the
-            precision of the image tower once a backbone has settled it.
+        asked: those that a command repeats: with the name of a demo, and the attributes that a search found.
         config: the same with the files of a demo.
         notes: about the data: how ``--attributes auto`` found the attribute.
     """
@@ -30,11 +29,6 @@ class Resolved:
     asked: FitConfig
     config: FitConfig
     notes: tuple[str, ...]
-
-    def in_precision(self, precision: str) -> "Resolved":
-        """Return the settings with the precision that the backbone has settled, which is the same everywhere then."""
-        both = {name: replace(getattr(self, name), image_precision=precision) for name in ("asked", "config")}
-        return replace(self, **both)
 
 
 @dataclass(frozen=True)

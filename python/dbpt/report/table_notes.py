@@ -32,8 +32,9 @@ def split_line(summary: Summary) -> str:
 
 def heading(summary: Summary) -> list[str]:
     """Return the lines above the table: which images, whose groups, what the figures are."""
-    metrics = summary.metrics
-    spread = ""
+    metrics, spread = summary.metrics, ""
+    shots = metrics.dataset.shots
+    trained_on = "" if shots is None else f"; trained on {shots} image{'s' if shots > 1 else ''} of each class"
     if metrics.draws:
         spread = (
             f", of one seed with all rows ± standard deviation over {len(metrics.draws)} draws of half of the training "
@@ -44,7 +45,7 @@ def heading(summary: Summary) -> list[str]:
     elif metrics.saved is None:
         spread = ", of one seed"
     return [
-        f"{metrics.dataset.name}: {split_line(summary)}{shots_text(metrics)}",
+        f"{metrics.dataset.name}: {split_line(summary)}{trained_on}",
         f"{groups_line(metrics)}; figures in per cent{spread}",
     ]
 
@@ -118,12 +119,6 @@ def groups_line(metrics: Metrics) -> str:
         return groups
     some = metrics.doubted_factors if len(guesses.doubted_factors) < len(guesses.factors) else ["which"]
     return f"{groups}, {' and '.join(some)} can't be trusted here"
-
-
-def shots_text(metrics: Metrics) -> str:
-    """Return the part of a line that tells how many images of each class served for training; "" if all did."""
-    shots = metrics.dataset.shots
-    return "" if shots is None else f"; trained on {shots} image{'s' if shots > 1 else ''} of each class"
 
 
 def selection_text(selection: str, *, by_class: bool) -> str:

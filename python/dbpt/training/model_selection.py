@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils import get_total_norm
 
 from dbpt.cautions import Caution, caution
 from dbpt.data.stored_features import BLOCK_ROWS, Features
@@ -200,7 +201,7 @@ class DivergenceCheck:
 
     def check_step(self, number: int, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
         """Refuse losses (B,) and gradients of ``parameters`` in a step (from 0) that are too large or not finite."""
-        gradient_norm = _norm(parameter.grad for parameter in parameters if parameter.grad is not None)
+        gradient_norm = get_total_norm([each.grad.float() for each in parameters if each.grad is not None])
         both = torch.stack([per_sample_loss.detach().max(), gradient_norm])
         loss, gradient = both.tolist()  # one synchronisation with the device
         if (self.epoch, number) == (1, 0) and math.isnan(loss + gradient) and self.objective not in OBJECTIVES.own:
@@ -227,7 +228,7 @@ class DivergenceCheck:
 
     def check_weights(self, parameters: Iterable[torch.Tensor]) -> None:
         """Refuse trained ``parameters`` whose norm is not finite."""
-        self._check_norm("trained weights", _norm(parameter.detach() for parameter in parameters).item())
+        self._check_norm("trained weights", get_total_norm([each.detach().float() for each in parameters]).item())
 
     def check_probabilities(self, p_true: NDArray[np.float32]) -> None:
         """Refuse probabilities of validation rows (N,) that contain NaN, which means logits that are not finite."""
@@ -247,13 +248,6 @@ class DivergenceCheck:
         where = f"from the checkpoint of epoch {self.epoch - 1}" if self.epoch > 1 else "from the beginning"
         way_on = f"; dbpt fit --resume --lr {self.lower_lr:g} with the same --out continues {where}"
         return Diverged(reason, way_on if self.resumable else "")
-
-
-def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Return the Euclidean norm of all entries together; infinite if float32 overflows."""
-    norms = torch.stack([torch.linalg.vector_norm(tensor.float()) for tensor in tensors])
-    total: torch.Tensor = torch.linalg.vector_norm(norms)
-    return total
 
 
 def training_findings(

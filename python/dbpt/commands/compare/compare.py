@@ -176,8 +176,9 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
     methods = [method.name for method in plan.methods]
     # Once more, since the backbone has settled the precision.
-    resolved = resolved.in_precision(stages.embedded.backbone.image_precision)
-    plan, asked = planning.make_plan(resolved.config, **own), resolved.asked
+    precision = stages.embedded.backbone.image_precision
+    plan = planning.make_plan(replace(resolved.config, image_precision=precision), **own)
+    asked = replace(resolved.asked, image_precision=precision)
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]

@@ -129,7 +129,7 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
 
     embedded = time.perf_counter()
     config = study.config
-    asked = resolved.in_precision(config.image_precision).asked
+    asked = replace(resolved.asked, image_precision=config.image_precision)
     command = str(Command("fit", asked.data, {"out": out} | asked.given(OPTIONS)))
     words = asdict(study.dataset.words)
     backbone = study.embedded.backbone
