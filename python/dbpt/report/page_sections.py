@@ -12,13 +12,10 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from dbpt._core import __version__
-from dbpt.evaluation.results import Metrics
 from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
-from dbpt.report.charts import Chart
-from dbpt.report.group_pictures import GroupExamples, GuessSheets
-from dbpt.report.result_charts import charted_rows, most_groups
-from dbpt.report.result_rows import SPLIT_NAMES, Row, group_size
+from dbpt.report.group_pictures import GuessSheets
+from dbpt.report.result_rows import Row
 from dbpt.report.tables import confusions
 from dbpt.report.text import guesser, render, sentence
 
@@ -28,8 +25,6 @@ Templates = Sequence[Sequence[str]]
 """The sentences of classes, of attributes, and of groups if the classifier tells them apart."""
 MOST_GROUPS_TABLED = 200
 """With more groups, the tables show the ones with the lowest accuracy."""
-MOST_CELLS = 8000
-"""With more figures, the table of the groups shows fewer groups, so that the page stays below 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -100,58 +95,6 @@ def warnings(found: Sequence[object]) -> Section | None:
 def tabled(row: Row) -> list[int]:
     """Return the groups that tables show, in their order: those in which the ``row`` has the lowest accuracy."""
     return sorted(row.worst_first[:MOST_GROUPS_TABLED])
-
-
-def groups(
-    metrics: Metrics,
-    rows: Sequence[Row],
-    chart: Chart | None,
-    doubted: Sequence[str],
-    *,
-    file: str,
-) -> Section:
-    """Return the accuracy of the rows by group and by each of several factors, as a chart and as tables.
-
-    Args:
-        metrics: the figures of a run or a comparison.
-        rows: its rows.
-        chart: the `accuracy_chart`; None if there is nothing to draw.
-        doubted: the factors whose guesses are doubted.
-        file: the file that has the figures of all groups.
-    """
-    chosen, num_groups = next(row for row in rows if row.chosen), len(metrics.dataset.groups)
-    return section(
-        "groups",
-        "Accuracy by group",
-        metrics=metrics,
-        rows=rows,
-        charted=charted_rows(rows),
-        num_charted=most_groups(rows),
-        chart=chart,
-        doubted=doubted,
-        tabled=sorted(chosen.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
-        sizes=[group_size(rows, g) for g in range(num_groups)],
-        chosen=chosen.name,
-        split_name=SPLIT_NAMES[metrics.split],
-        file=file,
-    )
-
-
-def answers(
-    examples: Sequence[GroupExamples], tabled: Sequence[int], names: Sequence[str], where: str, *, has_images: bool
-) -> Section:
-    """Return the answers of one or two classifiers to the same images.
-
-    Args:
-        examples: the images of each group.
-        tabled: the groups that the table shows.
-        names: the names of the classifiers.
-        where: which images they are, in words.
-        has_images: False for features without images.
-    """
-    title = "The same images before and after" if len(names) > 1 else "Images right and wrong"
-    values = {"tabled": tabled, "names": names, "where": where, "has_images": has_images}
-    return section("answers", title, groups=examples, **values)
 
 
 def taken_for(counts: Sequence[ArrayLike], names: Sequence[str], classes: Sequence[str]) -> Section:

@@ -18,8 +18,8 @@ from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.group_pictures import GroupExamples, GuessSheets, contact_sheets, group_examples
 from dbpt.report.page_sections import Section, section
-from dbpt.report.result_charts import MOST_CURVES, validation_title
-from dbpt.report.result_rows import AVERAGES, SPLIT_NAMES, Summary
+from dbpt.report.result_charts import MOST_CURVES, charted_rows, most_groups, validation_title
+from dbpt.report.result_rows import AVERAGES, SPLIT_NAMES, Summary, group_size
 from dbpt.report.results_verdict import Outcome, leads_of, outcome_of
 from dbpt.report.table_notes import (
     average_note,
@@ -105,14 +105,16 @@ def render_results(
         section("missing", metrics=metrics, resume=steps.resume) if metrics.failed or metrics.left_out else None,
         sections.warnings(summary.other_warnings),
         _rows(summary, doubted, charts.get("worst_group_accuracy")),
-        sections.groups(metrics, summary.rows, charts["accuracy"], doubted, file=file),
+        _groups(summary, doubted, charts["accuracy"], file),
     ]
     if answers:
         names = [summary.rows[i].name for i in answers.rows]
         seed = "" if is_run else f", with seed {answers.seed}"
         where = f"on the {SPLIT_NAMES[metrics.split]} images{seed}"
+        title = "The same images before and after" if names[1:] else "Images right and wrong"
+        values = {"names": names, "where": where, "has_images": answers.has_images}
         parts += [
-            sections.answers(answers.examples, tabled, names, where, has_images=answers.has_images),
+            section("answers", title, groups=answers.examples, tabled=tabled, **values),
             sections.taken_for(answers.confusions, names, data.classes),
         ]
     if any(charts.get(name) for name in ("weights", "probability", "validation")):
@@ -165,6 +167,30 @@ def _rows(summary: Summary, doubted: Sequence[str], chart: Chart | None) -> Sect
         chart=chart,
         most_bars=MOST_BARS,
         is_varied=is_varied(metrics),
+    )
+
+
+MOST_CELLS = 8000
+"""With more figures, the table of the groups shows fewer groups, so that the page stays below 8 MB."""
+
+
+def _groups(summary: Summary, doubted: Sequence[str], chart: Chart | None, file: str) -> Section:
+    """Return the accuracy of the rows by group and by each of several factors; ``file`` has that of all groups."""
+    metrics, rows, chosen = summary.metrics, summary.rows, summary.chosen
+    return section(
+        "groups",
+        "Accuracy by group",
+        metrics=metrics,
+        rows=rows,
+        charted=charted_rows(rows),
+        num_charted=most_groups(rows),
+        chart=chart,
+        doubted=doubted,
+        tabled=sorted(chosen.worst_first[: min(sections.MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
+        sizes=[group_size(rows, g) for g in range(len(metrics.dataset.groups))],
+        chosen=chosen.name,
+        split_name=SPLIT_NAMES[metrics.split],
+        file=file,
     )
 
 

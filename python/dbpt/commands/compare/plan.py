@@ -139,20 +139,13 @@ class PlannedRow:
     @property
     def without_figures(self) -> Row:
         """The row of the table before anything is trained."""
+        from dbpt.evaluation.study_metrics import trained_row  # imports much, and dbpt --help reads this file
+
         method, own, config = self.method, dict(self.varied), self.cells[0].config
-        row = Row(
-            method=method.name,
-            title=method.title + varied_in_words(own),
-            objective=method.objective,
-            group_source=method.group_source,
-            head=self.head,
-            varied=own,
-        )
-        if self.head is None:
-            return row
-        objective = config.trained_objective
-        apply, selection = config.application(objective), config.selection_of(objective)
-        return replace(row, prompts=config.prompts, apply=apply, model_selection=selection)
+        named: dict[str, Any] = {"method": method.name, "group_source": method.group_source, "varied": own}
+        named["title"] = method.title + varied_in_words(own)
+        trained = self.head is not None
+        return replace(trained_row(config, *config.trained[0]), **named) if trained else Row(**named)
 
 
 @dataclass(frozen=True)
