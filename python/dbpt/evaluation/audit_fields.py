@@ -194,12 +194,9 @@ class SubjectFigures:
     settings: dict[str, str]
 
 
-LOOKS_LIKE = ("wrong label", "rare case", "hard case")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Suspicious:
-    """The number of audited images that look like each of `LOOKS_LIKE`; the others are predicted correctly.
+    """The number of audited images that look like each kind in suspicious.csv; the others are predicted correctly.
 
     ``share_wrong`` is the expected share of wrong labels among all, which no image need look like.
     """

@@ -23,11 +23,10 @@ MOST_ON_SHEETS = 768
 
 @dataclass(frozen=True)
 class Strip:
-    """Some pictures, with a title that says which, the first ``of`` so many if that is known."""
+    """Some pictures, with a title that says which."""
 
     title: str
     pictures: tuple[Picture, ...]
-    of: int | None = None
 
 
 @dataclass(frozen=True)

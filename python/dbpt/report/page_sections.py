@@ -1,7 +1,7 @@
 """Pages as lists of sections: each is a template of templates/sections/, and a function that gives it its values.
 
 The commands choose the sections of their pages. What these say about a verdict is in ``audit_sentences.py`` and
-``outcome.py``.
+``results_verdict.py``.
 """
 
 import os

@@ -14,7 +14,7 @@ from dbpt.cautions import caution
 from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.page import audit_figures, render_audit
 from dbpt.commands.audit.result import Audit
-from dbpt.commands.audit.suspicious import suspicious_images, suspicious_strips
+from dbpt.commands.audit.suspicious import suspicious_images, suspicious_pictures
 from dbpt.commands.auto_attributes import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.writing import write_table
@@ -260,8 +260,8 @@ def _page(subject: Subject, result: Audit, study: Study, charts: Mapping[str, Ch
         p_true=subject.p_true,
         seed=seed,
     )
-    strips = suspicious_strips(result.suspicious, dataset.root, folder)
-    return render_audit(figures, sheets, examples, charts, strips)
+    suspicious = suspicious_pictures(result.suspicious, dataset.root, folder)
+    return render_audit(figures, sheets, examples, charts, suspicious)
 
 
 def _write(

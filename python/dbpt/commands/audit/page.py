@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isclose
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from dbpt.report import text
 from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
 from dbpt.report.charts import MOST_BARS, Chart
-from dbpt.report.group_pictures import ContactSheet, GroupExamples, GuessSheets, Strip
+from dbpt.report.group_pictures import ContactSheet, GroupExamples, GuessSheets
 from dbpt.report.page_sections import section
 from dbpt.report.result_rows import SPLIT_NAMES
 from dbpt.report.text import in_words, sentence
@@ -65,7 +66,7 @@ def render_audit(
     sheets: list[ContactSheet] | None,
     examples: Sequence[GroupExamples] | None = None,
     charts: Mapping[str, Chart | None] | None = None,
-    suspicious: Sequence[Strip] = (),
+    suspicious: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the page.
 
@@ -74,7 +75,7 @@ def render_audit(
         sheets: the contact sheets of the pseudo-groups; None without images.
         examples: images of every group with their predictions; None without images.
         charts: the `audit_figures`, if they are drawn already.
-        suspicious: the `suspicious_strips`.
+        suspicious: the `suspicious_pictures`.
     """
     charts, data, guesses, factors = charts or audit_figures(figures), figures.data, figures.guesses, figures.factors
     kind, verdict, words = _kind(figures), figures.verdict, figures.words
@@ -115,7 +116,7 @@ def render_audit(
     else:
         parts += [groups, meanings, taken_for, pictures]
     if figures.suspicious.wrong_labels or figures.suspicious.rare_cases:
-        parts.append(section("suspicious", "Wrong label or rare case?", counts=figures.suspicious, strips=suspicious))
+        parts.append(section("suspicious", "Wrong label or rare case?", counts=figures.suspicious, shown=suspicious))
     names = [f"{factor.name}: {value}" for factor in factors for value in factor.values] or data.attributes
     clusters = [(sheet.class_name, sheet.attribute, sheet.share or 0.0) for sheet in sheets or []]
     file, use = figures.settings.get("pseudo_attributes", ""), "figures" if is_pseudo else "compare"

@@ -1,7 +1,6 @@
 """suspicious.csv: the images whose label may be wrong, and those that the classifier errs on, ranked."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,16 +9,16 @@ from numpy.typing import NDArray
 
 from dbpt.data.text_array import Texts
 from dbpt.data.writing import Column
-from dbpt.evaluation.audit_fields import LOOKS_LIKE, Suspicious
+from dbpt.evaluation.audit_fields import Suspicious
 from dbpt.evaluation.audit_subject import Subject
 from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
-from dbpt.report.group_pictures import Strip
 from dbpt.report.thumbnails import ImageFiles
 
 SHOWN, MOST_BYTES = 100, 5_000
 """Pictures of a kind on the page, and the bytes of each."""
-SHOWN_COLUMNS = ("label", "likeliest_class", "prediction", "attribute")
+WRONG_LABEL, RARE_CASE, HARD_CASE = "wrong label", "rare case", "hard case"
+"""What a suspicious image looks like."""
 
 
 def suspicious_images(
@@ -61,7 +60,7 @@ def suspicious_images(
     columns: dict[str, Column] = {
         "path": dataset.paths_of(taken),
         "label": Texts.coded(names, labels[listed]),
-        "looks_like": Texts.coded(LOOKS_LIKE, kinds[listed]),
+        "looks_like": Texts.coded((WRONG_LABEL, RARE_CASE, HARD_CASE), kinds[listed]),
         "likeliest_class": Texts.coded(names, found.likeliest[listed]),
         "prediction": Texts.coded(names, predictions[listed]),
         "attribute": grouping.names_of_rows(taken),
@@ -75,24 +74,16 @@ def suspicious_images(
     return columns, looks, wrong_errors
 
 
-def suspicious_strips(columns: Mapping[str, Column], root: Path, page: Path) -> list[Strip]:
-    """Return pictures of the first wrong labels and the first rare cases in the columns of suspicious.csv.
+def suspicious_pictures(columns: Mapping[str, Column], root: Path, page: Path) -> list[dict[str, Any]]:
+    """Return the first wrong labels and the first rare cases in the columns of suspicious.csv, as a page shows them.
 
-    The ``predictions`` of a picture are its label, the class that it looks like, the predicted one, and the attribute;
-    ``probability`` is its label quality.
+    Each ``kind`` has the number ``n`` of its images, and ``pictures`` with their lines of the table.
     """
-    looks_like = np.asarray(columns["looks_like"], dtype=object)
-    strips = []
-    for kind in LOOKS_LIKE[:2]:
+    looks_like, shown = np.asarray(columns["looks_like"], dtype=object), []
+    images = ImageFiles(cast("Texts", columns["path"]), root, page)
+    for kind in (WRONG_LABEL, RARE_CASE):
         rows = np.flatnonzero(looks_like == kind)
-        pictures = ImageFiles(cast("Texts", columns["path"]), root, page).first(rows.tolist(), SHOWN, MOST_BYTES)
-        shown = [
-            replace(
-                picture,
-                predictions=tuple(str(columns[name][row]) for name in SHOWN_COLUMNS),
-                probability=float(cast("NDArray[np.float64]", columns["label_quality"])[row]),
-            )
-            for row, picture in pictures.items()
-        ]
-        strips.append(Strip(kind, tuple(shown), of=len(rows)))
-    return strips
+        pictures = images.first(rows.tolist(), SHOWN, MOST_BYTES)
+        lines = [{name: column[row] for name, column in columns.items()} for row in pictures]
+        shown.append({"kind": kind, "n": len(rows), "pictures": list(zip(pictures.values(), lines, strict=True))})
+    return shown
