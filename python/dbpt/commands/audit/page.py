@@ -81,23 +81,18 @@ def render_audit(
     kind, verdict, words = _kind(figures), figures.verdict, figures.words
     is_untrusted, is_pseudo = verdict.kind == "untrusted", figures.group_kind == "pseudo"
     confusion = np.array([[figures.confusion.get(y, {}).get(k, 0) for k in data.classes] for y in data.classes])
-    adjusted = {"has_adjusted": has_adjusted(figures)}
-    values = {"figures": figures, "right": int(confusion.trace()), **adjusted}
-    values |= {
-        "worst_first": worst_first,
-        "also_worst": also_worst(figures.groups),
-        "most_bars": MOST_BARS,
-        "most_rows": sections.MOST_GROUPS_TABLED,
-    }
-    values |= {"unrelated": UNRELATED, "clear": CLEAR}
+    most = {"most_bars": MOST_BARS, "most_rows": sections.MOST_GROUPS_TABLED}
+    of_groups = {"figures": figures, "worst_first": worst_first, **most}
+    of_numbers = {"figures": figures, "also_worst": also_worst(figures.groups), "has_adjusted": has_adjusted(figures)}
+    of_numbers |= {"right": int(confusion.trace()), "unrelated": UNRELATED, "clear": CLEAR}
     title = f"{'Combinations' if factors else 'Groups'}, worst first"
-    groups = section("audited_groups", title, "groups", chart=charts["accuracy"], factor=None, **values)
+    groups = section("audited_groups", title, "groups", chart=charts["accuracy"], factor=None, **of_groups)
     title = "What the images of each group are taken for"
     shown = figures.named_group or figures.worst_group
     opened = group_name(shown.class_name, shown.attribute) if shown else ""
     pictures = section("examples", title, groups=examples, opened=opened) if examples else None
-    meanings = section("numbers", "What the figures mean", shown=[False, True], **values)
-    muted = section("numbers", shown=[True], **values)
+    meanings = section("numbers", "What the figures mean", shown=[False, True], **of_numbers)
+    muted = section("numbers", shown=[True], **of_numbers)
     about_words = [each for each in figures.warnings if each.kind in ("class words", "class accuracy")]
     others = [each for each in figures.warnings if each not in about_words]
     parts = [
@@ -106,13 +101,13 @@ def render_audit(
     ]
     for i, factor in enumerate(factors, 1):
         title, chart = f"By {factor.name} alone", charts[f"accuracy_factor-{i}"]
-        parts.append(section("audited_groups", title, f"factor-{i}", chart=chart, factor=factor, **values))
+        parts.append(section("audited_groups", title, f"factor-{i}", chart=chart, factor=factor, **of_groups))
     taken_for = sections.taken_for([confusion], ["the classifier"], data.classes)
     if is_untrusted:
         by = "group of the file" if guesses.provenance == "file" else "guessed group"
         summary = f"Figures by {'cluster' if figures.by_clusters else by}, which can’t be trusted"
         folded = section("folded", summary=summary, sections=[groups, muted])
-        parts += [section("numbers", meanings.title, shown=[False], **values), taken_for, folded, pictures]
+        parts += [section("numbers", meanings.title, shown=[False], **of_numbers), taken_for, folded, pictures]
     else:
         parts += [groups, meanings, taken_for, pictures]
     if figures.suspicious.wrong_labels or figures.suspicious.rare_cases:
@@ -134,8 +129,8 @@ def render_audit(
     below = section("audited", figures=figures, backbone=backbone, split_names=SPLIT_NAMES)
     badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join(verdict.lead)]
     head = sections.headline(eyebrow, badge, after_doubts(about_words, sentence(verdict.sentence)), below, leads)
-    adjusted |= {"keeps_known": figures.keeps_known, "has_factors": bool(factors)}
-    how = sections.how("audit", guesses, figures.average, **adjusted)
+    of_how = {"has_adjusted": has_adjusted(figures), "keeps_known": figures.keeps_known, "has_factors": bool(factors)}
+    how = sections.how("audit", guesses, figures.average, **of_how)
     return sections.render_page(f"{kind}: {data.name} · dbpt audit", head, parts, how, figures.dbpt_version)
 
 

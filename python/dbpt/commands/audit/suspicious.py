@@ -42,10 +42,7 @@ def suspicious_images(
     dataset, rows, labels = subject.dataset, subject.audited, subject.labels
     predictions, probabilities = subject.predictions.predictions, subject.predictions.probabilities
     images = subject.embedded
-    zero_shot: NDArray[Any] | None = probabilities
-    if subject.by != "zero-shot" or zero_shot is None:
-        zero_shot = images.zero_shot.probabilities(images.features.take(rows))
-    sources: list[NDArray[Any]] = [zero_shot]
+    sources: list[NDArray[Any]] = [images.zero_shot.probabilities(images.features.take(rows))]
     if subject.by != "zero-shot":
         sources.append(np.eye(dataset.num_classes, dtype=bool)[predictions] if probabilities is None else probabilities)
     groups, codes = grouping.groups[rows], grouping.codes[rows]
