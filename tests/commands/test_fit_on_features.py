@@ -89,7 +89,7 @@ def test_a_run_on_features_in_a_file_goes_on_to_the_same_bytes(method, given, on
 
 def test_few_validation_rows_are_read_once(given, on_disk, tmp_path, monkeypatch):
     """They are scattered over the file, all of which would be read in each epoch."""
-    monkeypatch.setattr(stored_features, "KEPT_BYTES", 4 * np.load(given / "features.npy").size // 3)
+    monkeypatch.setattr(stored_features, "KEPT_BYTES", 4 * np.load(given / "features.npy").size // 6)
     epoch, kept = loop._Run.epoch, []
 
     def watched(run):

@@ -16,7 +16,7 @@ from dbpt.storage.row_files import Rows, RowsInMemory
 
 BLOCK_ROWS = 4_096
 """Rows that are converted and computed with while they are in the processor's cache."""
-KEPT_BYTES = 1 << 28
+KEPT_BYTES = 1 << 27
 """Features that are smaller as float32 are held in memory."""
 MOST_BYTES = 1 << 32
 """The most that `StoredFeatures.whole` takes into memory."""
@@ -90,9 +90,12 @@ class StoredFeatures:
         """True if no file is read."""
         return all(isinstance(part, RowsInMemory) for part in self._parts)
 
-    def kept(self) -> "StoredFeatures":
-        """Return features that are in memory if they are few, so that training doesn't read them again and again."""
-        if self.is_in_memory or 4 * len(self) * self.shape[1] > KEPT_BYTES:
+    def kept(self, times: int = 1) -> "StoredFeatures":
+        """Return features that are in memory if they are few, so that training doesn't read them again and again.
+
+        Few are those that take ``times`` `KEPT_BYTES` at most.
+        """
+        if self.is_in_memory or 4 * len(self) * self.shape[1] > times * KEPT_BYTES:
             return self
         return StoredFeatures.of(self[:])
 
