@@ -141,6 +141,7 @@ def test_words_fail_if_untrained_groups_do_not_tell_the_classes_apart():
         logits = np.random.default_rng(0).normal(size=(200, 2)) + knows * np.eye(2)[labels]
         given.dataset.class_names = ["box", "disc"]
         given.pseudo = SimpleNamespace(pseudo_attributes=np.array(MANY) % 2)
+        given.embedded = SimpleNamespace(dataset=given.dataset, features=given.features)
         given.rows = lambda split: np.arange(split == "val", 200, 2)
         untrained = candidates(untrained=mix[1::2])["untrained"].classifier
         untrained.logits = lambda features, of=logits: np.concatenate([of[::2], of[1::2]])

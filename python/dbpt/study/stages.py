@@ -26,6 +26,7 @@ from dbpt.guesses.trust import FactorGuesses, Guesses, guesses_with_doubts
 from dbpt.heads import HEADS
 from dbpt.heads.class_and_group_prompts import class_prompts, group_prompts
 from dbpt.objectives import OBJECTIVES
+from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.runs.run_folder import read_context
 from dbpt.settings.config import FitConfig
 from dbpt.study.checks import (
@@ -237,16 +238,22 @@ def judged_guesses(images: Embedded, pseudo: GuessedFactors, rows: NDArray[np.in
 
 
 def judged_class_words(
-    images: Embedded, pseudo: GuessedFactors, rows: NDArray[np.int64] | None = None
+    images: Embedded,
+    pseudo: GuessedFactors,
+    rows: NDArray[np.int64] | None = None,
+    classifier: FeatureClassifier | None = None,
 ) -> tuple[Caution, ...]:
-    """Return the `class_word_doubts` about ``rows``, by default all but the test rows."""
+    """Return the `class_word_doubts` about ``rows``, by default all but the test rows.
+
+    The ``classifier`` is made of words; by default it is the zero-shot one.
+    """
     dataset = images.dataset
     rows = dataset.rows_to_fit if rows is None else rows
     rows = rows[:: -(-len(rows) // MOST_ROWS) or 1]
     labels, attributes = dataset.labels[rows], pseudo.pseudo_attributes[rows]
     if len(np.unique(labels)) < 2:
         return ()
-    logits = images.zero_shot.logits(images.features.take(rows))
+    logits = (classifier or images.zero_shot).logits(images.features.take(rows))
     return class_word_doubts(logits, labels, attributes, dataset.class_names)
 
 

@@ -18,11 +18,11 @@ from dbpt.commands.trained_methods import MethodResult, rows_for
 from dbpt.data.stored_features import Features
 from dbpt.evaluation.results import Choice, Row
 from dbpt.groups import SMALL_GROUP
-from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import PROBABILITY_SELECTIONS
+from dbpt.study.stages import judged_class_words
 from dbpt.study.study import Study
 from dbpt.training.model_selection import shrunken_means
 
@@ -113,10 +113,8 @@ def words_fail(study: Study, candidates: Mapping[str, MethodResult]) -> bool:
     if GroupPromptsSum.name not in candidates:
         return False
     rows = np.concatenate([study.rows("train"), study.rows("val")])
-    rows = rows[:: -(-len(rows) // MOST_ROWS) or 1]
-    logits = candidates[GroupPromptsSum.name].classifier.logits(study.features[rows])
-    of_rows = study.dataset.labels[rows], study.pseudo.pseudo_attributes[rows]
-    return bool(class_word_doubts(logits, *of_rows, study.dataset.class_names))
+    untrained = candidates[GroupPromptsSum.name].classifier
+    return bool(judged_class_words(study.embedded, study.pseudo, rows, untrained))
 
 
 def harder_test(row: Row) -> list[Caution]:
