@@ -102,14 +102,6 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
         check_printable(template, argument)
 
 
-def check_group_templates(templates: Sequence[str], argument: str) -> None:
-    """Refuse sentences without exactly one ``{class}`` and one ``{attribute}``. Errors name ``argument``."""
-    for template in templates:
-        if sorted(GROUP_PLACEHOLDER.findall(template)) != ["attribute", "class"]:
-            raise InputError(f"{argument}: {template!r}; expected one {{class}} and one {{attribute}}")
-        check_printable(template, argument)
-
-
 def check_printable(text: str, argument: str) -> None:
     """Refuse control characters. Errors name ``argument``."""
     if CONTROL.search(text):
@@ -179,7 +171,10 @@ class Words:
             check_vocabulary(self.attributes, "--attributes")
         check_templates(self.templates, "--template")
         check_templates(self.attribute_templates, "--attribute-template")
-        check_group_templates(self.group_templates, "--group-template")
+        for template in self.group_templates:
+            if sorted(GROUP_PLACEHOLDER.findall(template)) != ["attribute", "class"]:
+                raise InputError(f"--group-template: {template!r}; expected one {{class}} and one {{attribute}}")
+            check_printable(template, "--group-template")
 
     def _check_factors(self) -> None:
         for factor in self.factors:

@@ -108,16 +108,15 @@ def _errors_of_pair(
 ) -> ExplainedErrors | None:
     """Return the errors that a pair explains, with a p-value that is small only if both of its families matter."""
     errors = _errors(pair.guessed, images, right, permutations)
-    p_values = []
+    tests = []
     for one, other in (pair.of_pair, pair.of_pair[::-1]):
         if one.guessed is None or other.guessed is None:
             return None
         within = np.where(other.guessed.guesses >= 0, images.labels * other.size + other.guessed.guesses, -1)
         known = within >= 0
         codes = within[known], one.guessed.guesses[known], images.num_classes * other.size, one.size
-        tested = _tested(right[known], *codes, permutations=permutations, seed=images.seed)
-        p_values.append(tested)
-    weaker = max(p_values, key=lambda tested: 2.0 if tested.p_value is None else tested.p_value)
+        tests.append(_tested(right[known], *codes, permutations=permutations, seed=images.seed))
+    weaker = max(tests, key=lambda tested: 2.0 if tested.p_value is None else tested.p_value)
     return errors and replace(errors, p_value=weaker.p_value, p_is_bound=weaker.p_is_bound)
 
 
@@ -191,8 +190,7 @@ def likeness(one: GuessedFamily, other: GuessedFamily) -> float:
     known = (one.guessed.guesses >= 0) & (other.guessed.guesses >= 0)
     codes, other_codes = (of.guesses[known].astype(np.int64) for of in (one.guessed, other.guessed))
     size = max(one.size, other.size)
-    table_AA = np.zeros((size, size), np.int64)
-    np.add.at(table_AA, (codes, other_codes), 1)
+    table_AA = contingency_table(codes, other_codes, (size, size))
     return max(
         kappa(table_AA.argmax(axis=1)[codes], other_codes, size),
         kappa(table_AA.argmax(axis=0)[other_codes], codes, size),

@@ -310,13 +310,12 @@ def _dates(texts: Sequence[str]) -> NDArray[np.float64]:
 def _code_dates(units_3N: Sequence[NDArray[np.float64]], fitted: NDArray[np.int64]) -> Coded:
     """Code dates by the largest unit that divides them."""
     coded: Coded = "one value"
-    spellings: tuple[Spelling, ...] = (
-        spelled,
-        lambda days: str(date.min + timedelta(days=days)),
-        lambda seconds: str(datetime.min + timedelta(seconds=seconds)),
-    )
-    units: tuple[Literal["year", "day", "second"], ...] = ("year", "day", "second")
-    for unit, unit_N, spell in zip(units, units_3N, spellings, strict=True):
+    spellings: dict[Literal["year", "day", "second"], Spelling] = {
+        "year": spelled,
+        "day": lambda days: str(date.min + timedelta(days=days)),
+        "second": lambda seconds: str(datetime.min + timedelta(seconds=seconds)),
+    }
+    for (unit, spell), unit_N in zip(spellings.items(), units_3N, strict=True):
         if not isinstance(coded := code_numbers(unit_N, fitted, spell, BINS_OF_TIME), str):
             names, codes_N, rule = coded
             return names, codes_N, replace(rule, unit=unit)

@@ -135,11 +135,8 @@ def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], na
     """
     densities = dict[str, float]()
     for name, rival in _rivals(logits_NA, guesses).items():
-        points = {
-            attribute: logits_NA[guesses == attribute, name].astype(np.float64) - logits_NA[guesses == attribute, rival]
-            for attribute in (name, rival)
-        }
-        own, others = points[name], points[rival]
+        margins_N = logits_NA[:, name].astype(np.float64) - logits_NA[:, rival]
+        own, others = margins_N[guesses == name], margins_N[guesses == rival]
         if len(own) < RARE * (len(own) + len(others)) and others.std() > 0:
             points_N = (np.concatenate([own, others]) - np.median(others)) / others.std()
             end = float(np.median(own) - np.median(others)) / others.std()

@@ -48,7 +48,7 @@ def estimate_shares(logits_NA: Array) -> tuple[Array | None, bool]:
     starts = [softmax(TRUST * above_NA)[0], _nearest_tail(points_NW, above_NA)]
     best = min((_merged(points_NW, start) for start in starts), key=lambda fit: fit.bic)
     if best.rows_NK.shape[1] == 1 or num_attributes == 2:
-        tails = (fit_mixture(points_NW, _tail(above_NA, name), *TO_START) for name in range(num_attributes))
+        tails = (fit_mixture(points_NW, memberships(tail_N, 2), *TO_START) for tail_N in _tails(above_NA))
         best = min(best, *tails, key=lambda fit: fit.bic)
     best = fit_mixture(points_NW, best.rows_NK, *TO_FIT)
     if best.rows_NK.shape[1] == 1 or best.bic >= bic_of_heavy_tails(points_NW):
@@ -127,9 +127,9 @@ def _merged(points_NW: Array, start_NK: Array) -> Mixture:
 
 
 def _nearest_tail(points_NW: Array, above_NA: Array) -> Array:
-    """Return memberships of each row in the name whose `_tail` is nearest, so that several names can be rare."""
-    centres_AW = np.stack([_tail(above_NA, name)[:, 1] > 0.5 for name in range(above_NA.shape[1])]).astype(np.float64)
-    centres_AW = centres_AW @ points_NW / centres_AW.sum(axis=1, keepdims=True)
+    """Return memberships of each row in the name whose `_tails` is nearest, so that several names can be rare."""
+    tails_AN = _tails(above_NA)
+    centres_AW = tails_AN @ points_NW / tails_AN.sum(axis=1, keepdims=True)
     nearest_N = (points_NW @ centres_AW.T - 0.5 * (centres_AW**2).sum(axis=1)).argmax(axis=1)
     return memberships(nearest_N, len(centres_AW))
 
@@ -145,12 +145,12 @@ def gain_of_clusters(points_NW: Array, clusters_N: NDArray[np.int64], number: in
     return (one.bic - fit_mixture(points_NW, memberships(clusters_N, number), 300, 1e-4).bic) / 2
 
 
-def _tail(above_NA: Array, name: int) -> Array:
-    """Return memberships in two clusters: the rows that show ``name`` most clearly, and all others."""
-    margins_N = above_NA[:, name] - np.delete(above_NA, name, axis=1).max(axis=1)
-    rank = max(1, round(TAIL * len(margins_N)))
-    is_tail_N = margins_N >= np.partition(margins_N, -rank)[-rank]
-    return 0.98 * np.column_stack([~is_tail_N, is_tail_N]) + 0.01
+def _tails(above_NA: Array) -> NDArray[np.int64]:
+    """Return (A, N), 1 for the rows that show a name most clearly, and 0 for all others."""
+    num_rows, num_attributes = above_NA.shape
+    others_AN = np.stack([np.delete(above_NA, name, axis=1).max(axis=1) for name in range(num_attributes)])
+    margins_AN, rank = above_NA.T - others_AN, max(1, round(TAIL * num_rows))
+    return np.asarray(margins_AN >= np.partition(margins_AN, -rank)[:, -rank, None], np.int64)
 
 
 def bic_of_heavy_tails(points_NW: Array) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 
 from dbpt.data import Codes, Dataset
 from dbpt.data.columns import PREDICTION_ROLES, ROLES, parse_columns
-from dbpt.data.other_columns import Unreadable, Unusable
+from dbpt.data.other_columns import CodedSource, Unreadable, Unusable
 from dbpt.errors import InputError, nearest
 from dbpt.features import measure_files
 from dbpt.features.image_properties import NUMBERS, TEXTS
@@ -62,7 +62,7 @@ def check_coded(config: FitConfig, dataset: Dataset) -> None:
         return
     columns = dataset.other_columns
     if has_coded(config, dataset):
-        _learned(config, dataset, columns.cells[name])
+        _learned(source, name, dataset, columns.cells[name])
         return
     if reasons := [WHY[each.reason] for each in columns.left_out if each.name == name]:
         raise InputError(f"{option}: {dataset.source}: {reasons[0]}; change the column, or choose another one")
@@ -86,15 +86,13 @@ def coded_attributes(config: FitConfig, dataset: Dataset, coding: Coding | None 
     assert config.coded is not None
     source, name = config.coded
     columns = measured_columns(dataset, config) if source == "measured" else dataset.other_columns.cells
-    coding = coding or _learned(config, dataset, columns[name])
+    coding = coding or _learned(source, name, dataset, columns[name])
     known = attributes_of_codes(Codes(coding.rule.codes_of(columns[name]), None), len(coding.values))
     known = replace(known, method=coding.source, note=f" {coding.name}")
     return GuessedFactors((known,), names=(tuple(coding.values),) * dataset.num_classes, coding=coding)
 
 
-def _learned(config: FitConfig, dataset: Dataset, cells: Cells) -> Coding:
-    assert config.coded is not None
-    source, name = config.coded
+def _learned(source: CodedSource, name: str, dataset: Dataset, cells: Cells) -> Coding:
     coding = learn_coding(source, name, cells, dataset.rows_to_fit, dataset.labels)
     if isinstance(coding, str):
         hint = "choose another one, or let --attributes clusters find groups"
