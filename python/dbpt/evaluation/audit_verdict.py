@@ -115,11 +115,10 @@ def _beyond(
 ) -> ExplainedErrors:
     """Test the attribute within the classes and the values of the ``others``."""
     joint = joint_codes([other.codes[rows] for other in others], [other.num_attributes for other in others])
-    codes = part.codes[rows]
-    known = (joint >= 0) & (codes >= 0)
+    known = joint >= 0  # explained_errors leaves rows out whose own value is unknown
     strata = labels[known] * (int(joint.max(initial=0)) + 1) + joint[known]
     sizes = part.sizes | {"num_classes": int(strata.max(initial=0)) + 1}
-    return explained_errors(is_right[known], strata, codes[known], seed=seed, **sizes)
+    return explained_errors(is_right[known], strata, part.codes[rows][known], seed=seed, **sizes)
 
 
 def verdict_of(

@@ -257,5 +257,3 @@ _OWN: tuple[type[TrainingFree], ...] = (
     MeanDifference,
 )
 TRAINING_FREE: dict[str, type[TrainingFree]] = {own.name: own for own in _OWN}
-
-__all__ = ["TRAINING_FREE", "Inputs", "TrainingFree"]

@@ -169,8 +169,6 @@ def _write_csv(path: Path, header: str, rows: Iterable[tuple[int | str, ...]]) -
         writer.writerows(rows)
 
 
-__all__ = ["DEMO_NAMES", "mini_clip_paths", "write_demo"]
-
 DEMO_NAMES: tuple[str, ...] = tuple(LAYOUTS)
 
 
