@@ -242,9 +242,16 @@ def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(regi
         dbpt.register_objective("mine")(type("Yours", (Erm,), {"uses_groups": False}))
     with pytest.raises(InputError, match=r"Mine changes nothing of .*Objective \(did you mean 'row_weights'\?\)$"):
         dbpt.register_objective("misspelt")(type("Mine", (Erm,), {"row_weight": lambda self: None}))
+    takes = r"WithLogits.loss takes \(self, logits, labels\); it is called with \(self, per_sample_loss, groups, "
+    with pytest.raises(InputError, match=takes):
+
+        @dbpt.register_objective("loss")
+        class WithLogits(Erm):
+            def loss(self, logits, labels): ...
+
     assert (Erm.name, Erm.title) == ("erm", "ERM")
     for part, parts in (("words", {}), ("holds", {"words": None}), ("read", {"words": None, "holds": ""})):
-        with pytest.raises(InputError, match=f"^register data 'mine': test_extending.Mine has no {part}$"):
+        with pytest.raises(InputError, match=f"^register data 'mine': test_extending.Mine has no {part}; define it$"):
             dbpt.register_dataset("mine")(type("Mine", (DatasetReader,), parts))
 
 

@@ -42,6 +42,14 @@ def path(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def check_order(name: str, values: Any, way_out: str) -> None:
+    """Refuse a Series of pandas whose index has all row numbers in another order; its values are read by position."""
+    index = np.asarray(getattr(values, "index", None) if hasattr(values, "iloc") else None)
+    in_order = np.arange(index.size)
+    if index.dtype.kind in "iu" and (index != in_order).any() and np.array_equal(np.sort(index), in_order):
+        raise InputError(f"{name}: its index has the numbers of its rows in another order; {way_out}")
+
+
 def in_one_line(value: Any) -> str:
     """Return the repr of `value` in one short line."""
     text = " ".join(repr(value).split())

@@ -5,9 +5,10 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from traceback import walk_tb
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -174,8 +175,12 @@ class Registry(Mapping[str, type[T]]):
         if not isinstance(kind, type) or not issubclass(kind, base):
             return f"{kind!r} is not a subclass of {_qualified(base)}"
         for part in {**base.__annotations__, **vars(base)}:
-            if not hasattr(kind, part) or getattr(getattr(kind, part), "__isabstractmethod__", False):
+            method, of_base = getattr(kind, part, None), vars(base).get(part)
+            if not hasattr(kind, part) or getattr(method, "__isabstractmethod__", False):
                 return f"{_qualified(kind)} has no {part}; define it"
+            is_replaced = isinstance(of_base, FunctionType) and method is not of_base and part != "__init__"
+            if is_replaced and (problem := problem_of_call(method, signature(of_base).parameters)):
+                return problem
         if vars(kind).get("name", name) != name:
             return f"{_qualified(kind)} is called {vars(kind)['name']!r} already"
         if (other := self._classes.get(name)) is not None and _qualified(other) != _qualified(kind):
@@ -186,6 +191,20 @@ class Registry(Mapping[str, type[T]]):
             meant = next(filter(None, (nearest(part, parts) for part in own - UNREAD if not part.startswith("_"))), "")
             return f"{_qualified(kind)} changes nothing of {_qualified(base)}{meant}"
         return None
+
+
+def problem_of_call(method: Callable[..., object], called_with: Iterable[str]) -> str | None:
+    """Return why a method of the user's can't be called with these arguments, if it can't."""
+    try:
+        takes = signature(method)
+    except (TypeError, ValueError):  # of code that is not Python's
+        return None
+    try:
+        takes.bind(*called_with)
+    except TypeError:
+        name = getattr(method, "__qualname__", repr(method))
+        return f"{name} takes {takes}; it is called with ({', '.join(called_with)})"
+    return None
 
 
 def line_of_users(error: BaseException) -> str:

@@ -192,7 +192,9 @@ def test_predict_command_writes_nothing_if_no_image_can_be_read(tiny_run, tmp_pa
         line = refusal("predict", tiny_run, tmp_path / "gone.png", "x" * 5000 + ".png", *out)
         reason = f"no image of 2 can be read; the first: {tmp_path / 'gone.png'}: No such file or directory"
         assert line == f"{reason}; name images, or folders of them"
-    assert f"write dbpt audit TABLE --predictions {tiny_run} --out" in refusal("predict", tiny_run, tmp_path / "p.csv")
+    said = refusal("predict", tiny_run, tmp_path / "p.csv")
+    assert f"one a line, write dbpt predict {tiny_run} - < LIST" in said
+    assert f"dbpt audit TABLE --predictions {tiny_run} --out" in said
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
     assert (tmp_path / "p.csv").read_text() == "precious"
 

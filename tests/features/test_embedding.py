@@ -134,6 +134,8 @@ def test_too_many_failures_are_an_error(refusal, task):
     line = refusal(*arguments(task, "--failures", task / "failed.csv"))
     assert line.startswith("1 of 9 images can't be read, more than --max-failures 0.01 allows")
     assert (task / "failed.csv").read_text() == "path,reason\nimages/2.png,the file is empty\n"
+    (task / "images").rename(task / "pictures")
+    assert "the paths are relative to another folder, name it with --root" in refusal(*arguments(task))
 
 
 @pytest.mark.parametrize(

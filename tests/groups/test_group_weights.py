@@ -4,6 +4,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import reference
 import safetensors.numpy
@@ -204,6 +205,10 @@ def loads(weights, entries):
         (lambda w: loads(w, {"mean_p_true": [2, 0, 0]}), r"^mean_p_true\[0\] is 2"),
         (lambda w: dbpt.GroupWeights([-1], 1, 0.5), r"^counts\[0\] is -1"),
         (lambda w: dbpt.GroupWeights([0, 0], 1, 0.5), "^the sum of counts is 0"),
+        (
+            lambda w: dbpt.GroupWeights(pd.Series([1, 1, 0, 1]).value_counts(), 1, 0.5),
+            r"^counts: its index .* another order; sort value_counts\(\) by sort_index\(\), or give numpy.bincount",
+        ),
         (lambda w: dbpt.GroupWeights([0.75, 0.25], 1, 0.5), "^counts sum to 1, as shares do; expected the numbers of"),
         (
             lambda w: dbpt.GroupWeights([0, 3], 1, 0.5).sample_weights([1, 0]),

@@ -104,7 +104,8 @@ def predict(
     if not num_good:
         way_out = "name images, or folders of them"
         if any(path.lower().endswith(tuple(READERS)) for path in images):
-            way_out = f"to predict the images of a table, write dbpt audit TABLE --predictions {run} --out FOLDER"
+            way_out = f"of a list of paths, one a line, write dbpt predict {run} - < LIST"
+            way_out += f"; of a table with labels, dbpt audit TABLE --predictions {run} --out FOLDER"
         raise InputError(f"no image of {len(paths)} can be read; the first: {first_error}; {way_out}")
     if num_good < len(paths):
         logger.warning(f"{len(paths) - num_good} of {len(paths)} images can't be read; the column error says why")

@@ -5,13 +5,12 @@ Each logs the numbers of history.jsonl by row and group, at the end the table an
 the event files of TensorBoard, and is a new run elsewhere.
 """
 
-import inspect
 import json
 import logging
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from dbpt import training
 from dbpt.commands.result import Result
 from dbpt.errors import InputError, foreign_error, optional_module
+from dbpt.registry import problem_of_call
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import varied_in_words
 from dbpt.storage.files import system_errors, write_atomically
@@ -119,8 +119,8 @@ class Watch:
             if not any(map(callable, own.values())):
                 raise InputError(f"callbacks: found {callback!r:.200}; {expected}")
             for hook, method in own.items():
-                if callable(method):
-                    _check_takes(hook, method)
+                if callable(method) and (problem := problem_of_call(method, HOOKS[hook])):
+                    raise InputError(f"callbacks: {problem}")
         self._trackers, self._all, self.history = trackers, (*callbacks, *trackers), history
         self._has_begun = False
         self.error: BaseException | None = None
@@ -182,19 +182,6 @@ class Watch:
                     continue
                 self.error = error
                 raise
-
-
-def _check_takes(hook: str, method: Callable[..., object]) -> None:
-    """Refuse a method that can't be called with the arguments of the ``hook``."""
-    try:
-        signature = inspect.signature(method)
-    except (TypeError, ValueError):  # of code that is not Python's
-        return
-    try:
-        signature.bind(*HOOKS[hook])
-    except TypeError:
-        name, expected = getattr(method, "__qualname__", hook), ", ".join(HOOKS[hook])
-        raise InputError(f"callbacks: {name} takes {signature}; it is called with ({expected})") from None
 
 
 UNWATCHED = Watch()

@@ -334,11 +334,8 @@ def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, ro
     """
     if {*wanted.paths, *wanted.columns} & set(map(str, getattr(values, "columns", ()))):
         return _from_table(Path(name), partial(frame_columns, values), dataset, wanted, rows)
-    index = np.asarray(getattr(values, "index", None) if hasattr(values, "iloc") else None)
-    in_order = np.arange(index.size)
-    if index.dtype.kind in "iu" and (index != in_order).any() and np.array_equal(np.sort(index), in_order):
-        hint = f"sort it by sort_index(), or give {name}.to_numpy() if its rows are in the order of the data"
-        raise InputError(f"{name}: its index has the row numbers in another order; {hint}")
+    in_order = f"sort it by sort_index(), or give {name}.to_numpy() if its rows are in the order of the data"
+    arguments.check_order(name, values, in_order)
     array = arguments.array(name, values)
     if array.dtype == object and array.ndim == 1:  # as pandas holds text
         for row in [row for row, value in enumerate(array.tolist()) if not isinstance(value, str)][:1]:

@@ -148,7 +148,9 @@ class GroupMetrics(Brief):
         worst = in_percent(self.worst_group_accuracy, self.worst_group_low, self.worst_group_high)
         names = [group_name(each.class_name, each.attribute) for each in worst_first(self.groups)[:1]]
         of_group, of_all = f"worst group {' '.join([*names, worst])}", f"average {in_percent(average)}"
-        return f"{of_group}, {of_all}, gap {in_points(gap)}, n={self.n}"
+        unknown = self.n - sum(each.n for each in self.groups)
+        of_no_group = f", {unknown} of unknown attribute" if unknown else ""
+        return f"{of_group}, {of_all}, gap {in_points(gap)}, n={self.n}{of_no_group}"
 
 
 def group_metrics(

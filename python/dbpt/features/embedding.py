@@ -214,9 +214,10 @@ class EmbeddedFiles:
             path, reason = next(iter(reasons.items()))
             problem = f"{len(reasons)} of {len(self.files)} images can't be read"
             allowed = f"more than --max-failures {in_digits(self.max_failures)} allows"
-            raise TooManyFailures(
-                f"{problem}, {allowed}; the first: {path}: {reason}; dbpt data check lists all", reasons
-            )
+            way_out = "dbpt data check lists all"
+            if len(reasons) == len(self.files):
+                way_out += "; if the paths are relative to another folder, name it with --root"
+            raise TooManyFailures(f"{problem}, {allowed}; the first: {path}: {reason}; {way_out}", reasons)
 
 
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work

@@ -103,6 +103,7 @@ class GroupWeighting(ABC):
     """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` restores them."""
 
     def __init__(self, counts: ArrayLike, **settings: float) -> None:
+        arguments.check_order("counts", counts, "sort value_counts() by sort_index(), or give numpy.bincount(groups)")
         self.counts = arguments.numbers("counts", counts).copy()
         """(G,) float64 N_g."""
         bad = np.flatnonzero((self.counts != 0) & ~((self.counts >= 1e-10) & (self.counts <= 1e18)))
