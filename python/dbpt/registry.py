@@ -193,7 +193,7 @@ class Registry(Mapping[str, type[T]]):
         return None
 
 
-def problem_of_call(method: Callable[..., object], called_with: Iterable[str]) -> str | None:
+def problem_of_call(method: Any, called_with: Iterable[str]) -> str | None:
     """Return why a method of the user's can't be called with these arguments, if it can't."""
     try:
         takes = signature(method)
