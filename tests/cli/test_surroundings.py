@@ -10,7 +10,6 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from launched import exit_code
 
 import dbpt
 from dbpt.commands.compare.compare import compare
@@ -128,7 +127,7 @@ def test_a_user_without_a_name_and_a_home_as_in_many_containers(command, monkeyp
 
 
 @linux_only
-def test_sigterm_ends_as_ctrl_c_does(tiny, tmp_path):
+def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
     """With what is computed kept, which the default of the system would lose."""
     stderr, cache = tmp_path / "stderr", tmp_path / "cache"
     command = ["fit", str(tiny.table), *tiny.arguments, "--cache", str(cache), "--epochs", "10000"]
@@ -137,7 +136,7 @@ def test_sigterm_ends_as_ctrl_c_does(tiny, tmp_path):
         return (tmp_path / "run" / "checkpoints" / "erm.safetensors").exists()
 
     first = "from dbpt.training import checkpoints; checkpoints.SECONDS_BETWEEN = 0"
-    code = exit_code([*command, "--out", str(tmp_path / "run")], stderr, trains, signal.SIGTERM, first)
+    code = launcher.run([*command, "--out", str(tmp_path / "run")], stderr, trains, signal.SIGTERM, first)
     way_on = f"dbpt fit --resume --out {tmp_path / 'run'}"
     assert stderr.read_text().splitlines()[-1] == f"Terminated; nothing is half-written; continue with: {way_on}"
     assert code == 143
@@ -171,7 +170,7 @@ WITHIN_A_LIBRARY = {
 
 @linux_only
 @pytest.mark.parametrize("where", WITHIN_A_LIBRARY)
-def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(tiny, tmp_path, where):
+def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(launcher, tiny, tmp_path, where):
     module, function, act = WITHIN_A_LIBRARY[where]
     first = (
         f"{module}\nimport os, signal\nreal = {function}\n"
@@ -184,7 +183,7 @@ def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(tiny, t
         f"{function} = killed\n"
     )
     command = ["fit", str(tiny.table), *tiny.arguments, "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "run")]
-    assert exit_code(command, tmp_path / "stderr", first=first, is_left=True) == 143
+    assert launcher.run(command, tmp_path / "stderr", first=first, is_left=True) == 143
     printed = (tmp_path / "stderr").read_text()
     assert "\nTerminated; nothing is half-written; continue with: dbpt fit" in f"\n{printed}"
     assert "damaged" not in printed and "Traceback" not in printed and "Error" not in printed

@@ -230,7 +230,7 @@ def test_errors_that_go_with_known_values_are_a_bias_and_the_next_step_trains_by
 
 
 def test_a_row_of_a_comparison_is_the_fit(tiny, table, run, bright_run, tmp_path):
-    settings = tiny.settings | {"methods": "dbpt", "heads": "linear", "resample": 2, "epochs": 2, "warmup_epochs": 0}
+    settings = tiny.settings | {"methods": "dbpt", "heads": "linear", "seeds": 1, "epochs": 2, "warmup_epochs": 0}
     for of_run, attributes in ((run, "column:ground"), (bright_run, "measured:brightness")):
         found = dbpt.compare(table, out=tmp_path / attributes[:3], **settings | {"attributes": attributes})
         assert found.rows[0].groups == dbpt.Result.read(of_run).groups
@@ -257,7 +257,7 @@ def test_groups_by_a_column_or_by_brightness_mend_what_errors_go_with(tiny, tmp_
         audit = dbpt.audit(table, predictions="probe", split="train", attributes=attributes, **backbone)
         assert audit.verdict.kind == "bias"
         assert f"fit {table}" in audit.figures.next_step.commands[0] and attributes in str(audit.figures.next_step)
-        plan = {"methods": ["erm", "balanced", "dbpt"], "heads": "linear", "seeds": 1}
+        plan = {"methods": ["erm", "balanced", "dbpt"], "heads": "linear", "seeds": 1, "resample": 2}
         found = dbpt.compare(table, out=tmp_path / attributes[:3], attributes=attributes, **settings | plan)
         erm, *weighted = (row["test"]["worst_group_accuracy"] for row in found.to_dict()["rows"])
         assert erm < 0.1 and all(worst > 0.4 for worst in weighted)

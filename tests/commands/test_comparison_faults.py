@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 from comparisons import EPOCHS, METHODS, compare, contents
-from runs import leftovers
+from launcher import leftovers
 
 from dbpt.cli import main
 from dbpt.errors import InputError

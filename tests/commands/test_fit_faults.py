@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from launched import exit_code
-from runs import contents, leftovers
+from launcher import leftovers
+from runs import contents
 
 from dbpt.cli import main
 
@@ -46,11 +46,11 @@ EmbeddingPass._encode = lambda *_: [pathlib.Path("{stays}").touch() or time.slee
 """
 
 
-def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(arguments, expected, tmp_path, tiny, refusal):
+def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, refusal):
     run, stderr = tmp_path / "run", tmp_path / "stderr"
     stays = tmp_path / "stays"
     command = [*arguments, "--out", str(run)]
-    code = exit_code(command, stderr, stays.exists, signal.SIGINT, STAY.format(stays=str(stays)))
+    code = launcher.run(command, stderr, stays.exists, signal.SIGINT, STAY.format(stays=str(stays)))
     lines = stderr.read_text().splitlines()
     assert code == 130
     way_on = f"dbpt fit --resume --out {run}"
@@ -69,10 +69,10 @@ def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(arguments, expected, tmp_
     assert contents(run) == expected
 
 
-def test_ctrl_c_before_training_leaves_nothing(arguments, tmp_path):
+def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
     cache, stderr, stays = tmp_path / "cache", tmp_path / "stderr", tmp_path / "stays"
     command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(cache)]
-    code = exit_code(command, stderr, stays.exists, signal.SIGINT, STAY_BEFORE_TRAINING.format(stays=stays))
+    code = launcher.run(command, stderr, stays.exists, signal.SIGINT, STAY_BEFORE_TRAINING.format(stays=stays))
     assert code == 130
     assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
     assert not (tmp_path / "run").exists()

@@ -10,8 +10,8 @@ import signal
 import pytest
 from faulty_command import FaultyCommand, embedding, fitting
 from kill_moments import armed
-from launched import exit_code
-from runs import contents, epochs_saved, leftovers
+from launcher import Launcher, leftovers
+from runs import contents, epochs_saved
 
 from dbpt.cli import main
 
@@ -33,18 +33,18 @@ KILLS = (
 @pytest.mark.parametrize(
     "choice",
     [
-        pytest.param("--head prompt --objective gla --prompts group --optimizer sgd", marks=pytest.mark.full),
+        "--head prompt --objective gla --prompts group --optimizer sgd",
         "--head linear --objective groupdro --apply sampling --features live",
         "--head adapter --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
     ],
 )
-def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(tiny, tmp_path, choice):
+def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Launcher, tiny, tmp_path, choice):
     command = ["fit", str(tiny.table), *tiny.arguments, "--epochs", "5", "--no-baselines", *choice.split()]
     main([*command, "--out", str(tmp_path / "expected")])
     run, stderr = tmp_path / "run", tmp_path / "stderr"
     checkpoint = run / "checkpoints" / f"{choice.split()[3]}.safetensors"
     for moment, number, epochs in KILLS:
-        code = exit_code([*command, "--out", str(run), "--resume"], stderr, first=armed(moment, number))
+        code = launcher.run([*command, "--out", str(run), "--resume"], stderr, first=armed(moment, number))
         assert code == -signal.SIGKILL, (moment, stderr.read_text())
         assert epochs_saved(checkpoint) == epochs, moment
         assert len(leftovers(run)) == ("while" in moment or "before the file" in moment), moment
@@ -57,9 +57,9 @@ RANDOM_KILLS = int(os.environ.get("DBPT_RANDOM_KILLS", "3"))
 
 
 @pytest.fixture(scope="module", params=["embed", "fit"])
-def command(request, tiny, tmp_path_factory) -> FaultyCommand:
+def command(request, launcher, tiny, tmp_path_factory) -> FaultyCommand:
     scratch = tmp_path_factory.mktemp(request.param)
-    made = embedding(tiny, scratch) if request.param == "embed" else fitting(tiny, scratch, 8)
+    made = embedding(launcher, tiny, scratch) if request.param == "embed" else fitting(launcher, tiny, scratch, 8)
     return made.observed()
 
 

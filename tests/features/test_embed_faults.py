@@ -6,6 +6,7 @@ from threading import Thread
 import pytest
 from fault_injection import KILL_BEFORE
 from faulty_command import FaultyCommand, broken, bytes_of, embedding, says_it_in_a_line
+from launcher import Launcher
 
 MEET = """
 import os, time
@@ -22,18 +23,25 @@ embedding_pass.EmbeddingPass._encode, embedding_pass.SECONDS_BETWEEN_LOOKS = mee
 
 
 @pytest.fixture(scope="module")
-def command(tiny, tmp_path_factory) -> FaultyCommand:
-    return embedding(tiny, tmp_path_factory.mktemp("embed")).observed()
+def command(launcher, tiny, tmp_path_factory) -> FaultyCommand:
+    return embedding(launcher, tiny, tmp_path_factory.mktemp("embed")).observed()
+
+
+@pytest.fixture(scope="module")
+def other_launcher():
+    launcher = Launcher()
+    yield launcher
+    launcher.close()
 
 
 @pytest.mark.parametrize("call", ["open lock", "open .manifest.json"])
-def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, tmp_path, call):
+def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other_launcher, tmp_path, call):
     """It dies after it has met the other, as it takes the lock or writes the manifest."""
     number = 1 + next(n for n, done in enumerate(command.calls) if done.startswith(call))
     folder, here = tmp_path / "folder", tmp_path / "here"
     here.mkdir()
     meet, found = MEET.format(folder=str(here)), []
-    thread = Thread(target=lambda: found.append(command.run(folder, meet)))
+    thread = Thread(target=lambda: found.append(command.run(folder, meet, launcher=other_launcher)))
     thread.start()
     code, stderr = command.run_with((KILL_BEFORE, number, 0), folder, meet)
     thread.join()

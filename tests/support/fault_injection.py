@@ -118,7 +118,7 @@ def _forgo_privileges() -> None:
 
 def arm(folder: str, kind: str, number: int, error: int, trace: str) -> None:
     """Let ``kind`` happen at call ``number``, at none if that is 0; the calls are written down in ``trace``."""
-    import fcntl  # not everywhere, as little as what a forked process needs
+    import fcntl  # not everywhere, as little as what a `launcher` needs
 
     if kind == MAKE_READ_ONLY:
         _forgo_privileges()

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import sys
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from fault_injection import KILL_AFTER, KILL_BEFORE, KILL_HALFWAY, ONE_ERROR
-from launched import exit_code
+from launcher import Launcher
 from tiny import Tiny
 
 from dbpt.cli import main
@@ -49,6 +48,7 @@ class FaultyCommand:
     seconds: how long such a run takes.
     """
 
+    launcher: Launcher
     scratch: Path
     arguments: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
@@ -66,11 +66,12 @@ class FaultyCommand:
         calls = (self.scratch / "calls").read_text().splitlines()
         return replace(self, expected=bytes_of(folder), calls=calls, seconds=clock.seconds())
 
-    def run(self, folder: Path, first: str = "", **options: Any) -> tuple[int, str]:
+    def run(self, folder: Path, first: str = "", launcher: Launcher | None = None, **options: Any) -> tuple[int, str]:
         """Exit code and standard error of the command in a process of its own, which executes ``first`` before."""
-        stderr = self.scratch / f"stderr-{threading.get_ident()}"
+        launcher = launcher or self.launcher
+        stderr = self.scratch / f"stderr-{launcher.server.pid}"
         settings = [f"embedding_pass.{name} = {value}" for name, value in self.settings.items()]
-        code = exit_code(self._arguments(folder), stderr, first="\n".join([BEFORE, *settings, first]), **options)
+        code = launcher.run(self._arguments(folder), stderr, first="\n".join([BEFORE, *settings, first]), **options)
         return code, stderr.read_text()
 
     def run_with(self, fault: Fault, folder: Path, first: str = "", **options: Any) -> tuple[int, str]:
@@ -120,7 +121,7 @@ class FaultyCommand:
 
 
 class Clock:
-    """Runs from the first time that it is asked, as `exit_code` does when its process has begun."""
+    """Runs from the first time that it is asked, as a launcher does when its process has begun."""
 
     def __init__(self) -> None:
         self._begun: float | None = None
@@ -130,7 +131,7 @@ class Clock:
         return time.monotonic() - self._begun
 
 
-def embedding(tiny: Tiny, scratch: Path) -> FaultyCommand:
+def embedding(launcher: Launcher, tiny: Tiny, scratch: Path) -> FaultyCommand:
     """Embeds 22 files, two of which are no images, as three shards."""
     rows = tiny.rows()[:20]
     rows[3:3] = [rows[0] | {"path": tiny.model.name}]
@@ -138,14 +139,14 @@ def embedding(tiny: Tiny, scratch: Path) -> FaultyCommand:
     table = tiny.write("some", rows)
     arguments = ["embed", str(table), "--model", str(tiny.model), "--pretrained", str(tiny.weights)]
     arguments += ["--cache", "FOLDER/cache", "--embed-batch-size", "4", "--max-failures", "0.1"]
-    return FaultyCommand(scratch, tuple(arguments), {"LEAST_SHARD_ROWS": 8})
+    return FaultyCommand(launcher, scratch, tuple(arguments), {"LEAST_SHARD_ROWS": 8})
 
 
-def fitting(tiny: Tiny, scratch: Path, epochs: int) -> FaultyCommand:
+def fitting(launcher: Launcher, tiny: Tiny, scratch: Path, epochs: int) -> FaultyCommand:
     """A fit whose cache is empty."""
     arguments = ["fit", str(tiny.table), *tiny.arguments, "--no-baselines"]
     arguments += ["--epochs", str(epochs), "--cache", "FOLDER/cache"]
-    return FaultyCommand(scratch, (*arguments, "--out", "FOLDER/run", "--resume"))
+    return FaultyCommand(launcher, scratch, (*arguments, "--out", "FOLDER/run", "--resume"))
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

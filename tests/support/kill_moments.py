@@ -64,6 +64,6 @@ def arm(moment: str, number: int) -> None:
 
 
 def armed(moment: str, number: int) -> str:
-    """The code that `launched.exit_code` runs first, to `arm` its process."""
+    """The code that a `launcher.Launcher` runs first, to `arm` its process."""
     folder = str(Path(__file__).parent)
     return f"import sys; sys.path.insert(0, {folder!r}); from kill_moments import arm; arm({moment!r}, {number})"

@@ -1,19 +1,14 @@
-"""Processes that are forked from one that has imported torch: commands to kill, and ranks as torchrun starts them."""
+"""Processes as torchrun starts them, with its environment variables, but forked from one that has imported torch."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from pathlib import Path
-from typing import TextIO
 
 import pytest
 
@@ -59,43 +54,8 @@ def forking() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("needs fork")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["warm", "pytest"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # which the server doesn't take over before Python 3.13
-        forkserver.ensure_running()
+    context.set_forkserver_preload(["dbpt.commands.fit", "dbpt.commands.trained_methods", "pytest"])
     return context
-
-
-def exit_code(
-    arguments: Sequence[str],
-    stderr: Path,
-    until: Callable[[], bool] = lambda: False,
-    signal_number: int = signal.SIGKILL,
-    first: str = "",
-    is_left: bool = False,
-) -> int:
-    """The exit code of ``dbpt ARGUMENTS``, which gets the signal once ``until`` holds, unless it ends before.
-
-    ``first`` is Python code that the process runs before the command. If it ``is_left`` alone no signal is sent.
-    """
-    process = forking().Process(target=_run, args=(arguments, stderr, first))
-    process.start()
-    deadline = time.monotonic() + PATIENCE
-    while not is_left and not until() and process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.0005)
-    if not is_left:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal_number)
-    process.join(PATIENCE)
-    return process.exitcode
-
-
-def _run(arguments: Sequence[str], stderr: Path, first: str) -> None:
-    _send(sys.stderr, stderr)
-    _send(sys.stdout, Path(os.devnull))
-    exec(first, {})
-    main(arguments)
-    sys.exit(0)  # which `first` may have replaced
 
 
 def launch(
@@ -131,13 +91,11 @@ def _begin(
     os.environ |= {name: str(value) for name, value in variables.items()}
     os.environ["OMP_NUM_THREADS"] = "1"
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
-        _send(stream, folder / f"{name}{rank}")
+        with (folder / f"{name}{rank}").open("wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
     import torch
+    from blank_charts import leave_blank
 
+    leave_blank()
     torch.set_num_threads(1)
     work(rank, *arguments)
-
-
-def _send(stream: TextIO, to: Path) -> None:
-    with to.open("wb") as file:
-        os.dup2(file.fileno(), stream.fileno())

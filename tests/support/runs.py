@@ -69,10 +69,6 @@ def groups_of(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "groups.csv").read_text().splitlines()))
 
 
-def leftovers(run: Path) -> list[Path]:
-    return [path for path in run.rglob("*") if path.name.endswith(".tmp")]
-
-
 def best_epochs(run: Path) -> list[int | None]:
     return [row["repeats"][0]["best_epoch"] for row in metrics_of(run)["rows"]]
 
