@@ -61,7 +61,7 @@ WRONG = (  # a method of an objective of one's own, what it does, and what is sa
     ("loss", lambda self, losses, *rows: losses.mean().item(), "loss returned 0.* expected a scalar tensor"),
     ("loss", lambda self, losses, *rows: losses.mean().detach(), r"of shape \(\) without gradient; expected"),
     ("loss", lambda self, losses, *rows: losses.mean() * math.nan, "is NaN in the first step, .* correct its code"),
-    ("loss", lambda self: None, "TypeError: <lambda>.. takes 1 positional argument"),
+    ("loss", lambda self, losses, *rows: losses.mean() + "0", "TypeError: unsupported operand type"),
     ("row_weights", lambda self, groups, *rows: groups[:3], r"row_weights returned .* \(3,\); expected .* \(\d\d"),
     ("sample_losses", lambda self, logits, *rows: logits.mean(), r"sample_losses returned .* \(\); expected"),
     ("end_epoch", lambda self: 1 / 0, rf"ZeroDivisionError: division by zero \({re.escape(__file__)}, line \d\d\)"),
