@@ -136,6 +136,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         ),
         (["export", "runs/photos"], "; add --onnx PATH"),
         (["fit", "--out", "o", "--attributes", "a", ".", "--lr", "1"], "Missing argument 'DATA': name a data set or "),
+        (["fit", "--out", "o", "--proportions", "0.5", "0.5", "--template", "x" * 300], "Missing argument 'DATA'"),
         (["fit", "--out", "o", "--attributes", "a", "."], "before the options; . is a value of --attributes"),
         (["fit", "demo", "--out"], "'--out' requires an argument"),
         (["embed", "demo", "--out", "e"], "--out e: features stay in the cache; name another with --cache"),

@@ -1,6 +1,7 @@
 """Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
 
 import logging
+import os
 import shlex
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -222,8 +223,9 @@ def settings_and_data(
     settings = override(configured, given(options))
     in_config = settings.pop("data", None)
     if not (data or in_config or resume):
-        values = [(name, value) for name, of in given(options).items() if isinstance(of, tuple) for value in of]
-        read = next((f"; {value} is a value of {flag_of(name)}" for name, value in values if Path(value).exists()), "")
+        values = [(name, str(value)) for name, of in given(options).items() if isinstance(of, tuple) for value in of]
+        files = (each for each in values if os.path.exists(each[1]))  # noqa: PTH110 (Path.exists may raise)
+        read = next((f"; {value} is a value of {flag_of(name)}" for name, value in files), "")
         raise click.UsageError(
             f"Missing argument 'DATA': name a data set or the path of a table, before the options{read}"
         )
