@@ -277,6 +277,21 @@ def test_a_head_whose_classifier_is_not_what_was_trained_is_refused(tiny, tmp_pa
         dbpt.fit(tiny.table, out=tmp_path / "run", head="forgetful", **tiny.settings | {"n_ctx": None, "epochs": 1})
 
 
+@pytest.mark.parametrize(("parts", "problem"), [
+    ({"build": classmethod(lambda cls, start: None)}, "build returned None; return a dbpt.heads.Head"),
+    ({"parameters": lambda self, recurse=True: iter(())}, "it has no parameters to train; define some as "),
+    ({"forward": lambda self, x: (x @ self.weights.T).T}, r"forward of its features has shape \(2, 3\), expected \(3"),
+    ({"classifier_tensors": lambda self: {"weights": self.weights.T}},
+     r"classifier_tensors\(\)\['weights'\] has shape \((\d+), 2\), expected \(2, \1\)"),
+    ({"classifier_tensors": lambda self: {"weights": self.weights, "logit_scale": 1.0}},
+     r"classifier_tensors\(\)\['logit_scale'\] has shape 1.0, expected \(1,\)"),
+])  # fmt: skip
+def test_a_head_of_wrong_shapes_is_refused_before_training(tiny, tmp_path, registries, parts, problem):
+    dbpt.register_head("mine")(type("Mine", (LinearHead,), parts))
+    with pytest.raises(InputError, match=f"^--head mine: {problem}"):
+        dbpt.fit(tiny.table, out=tmp_path / "run", head="mine", **tiny.settings | {"n_ctx": None, "epochs": 1})
+
+
 def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
     def refuse(**_: str) -> None:
         raise AssertionError("packages were searched")

@@ -161,8 +161,9 @@ def vector(
         expected = f"({'N' if length is None else length},) {KINDS[kinds]}"
         expected += "" if length is None else f", one for each {per}"
         if vector.ndim == 1 and kinds == "iu" and not is_kind:
-            way = ".astype(int)" if vector.dtype.kind in "bf" else "numpy.unique(..., return_inverse=True)"
-            expected += f" ({way} makes them)"
+            is_number = vector.dtype.kind in "bf"
+            if not is_number or (vector == np.trunc(vector)).all():  # not of scores, whose fractions would be lost
+                expected += f" ({'.astype(int)' if is_number else 'numpy.unique(..., return_inverse=True)'} makes them)"
         frame = f" (a {type(values).__name__})" if hasattr(values, "columns") else ""
         raise InputError(f"{name}{frame} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}")
     return vector

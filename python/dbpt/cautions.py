@@ -32,6 +32,8 @@ SENTENCES = {
     "as many images are in split {others}",
     "indices": "{path}: its integers are read as indices, so {index} means the {noun} {name!r}; to give names, write "
     "them as text",
+    "less likely": "{where}: the {noun} in the column {column!r} has not the largest probability, as in {n} of {of} "
+    "rows; are the names of the columns p_... in another order?",
     # how attributes were guessed
     "few clusters": "found {n:cluster} for {attributes} attributes, because too few images differ: no image gets the "
     "other attributes",

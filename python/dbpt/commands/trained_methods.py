@@ -296,7 +296,29 @@ def build_head(study: Study, prompts: str = "class") -> Head:
         outputs = class_prompts(words, grouping.num_attributes)
         weights = weights.repeat(outputs.copies, axis=0)
     start = HeadStart(backbone, words, outputs, torch.from_numpy(weights).to(backbone.device), config.seed, context)
-    return kind.build(start, **config.values(kind.settings))
+    head = kind.build(start, **config.values(kind.settings))
+    if config.head in HEADS.added:
+        _check_added(head, f"--head {config.head}", start.weights)
+    return head
+
+
+@torch.no_grad()
+def _check_added(head: Head, option: str, first_weights: torch.Tensor) -> None:
+    """Refuse a head of the user's without parameters, or whose logits or classifier have wrong shapes."""
+    outputs, width = first_weights.shape
+    if not isinstance(head, Head):
+        raise InputError(f"{option}: build returned {head!r:.80}; return a dbpt.heads.Head")
+    if not list(head.parameters()):
+        raise InputError(f"{option}: it has no parameters to train; define some as torch.nn.Parameter")
+    logits = head.eval()(first_weights[:1].expand(outputs + 1, width))  # without dropout, and more rows than outputs
+    head.train()
+    made, tensors = {"forward of its features": logits}, head.classifier_tensors()
+    made |= {f"classifier_tensors()[{name!r}]": tensors.get(name) for name in ("weights", "logit_scale", "logit_bias")}
+    shapes = [f"({outputs + 1}, {outputs})", f"({outputs}, {width})", "(1,)", f"(1,) or ({outputs},)"]
+    for (name, value), expected in zip(made.items(), shapes, strict=True):
+        shape = str(tuple(value.shape)) if isinstance(value, torch.Tensor) else repr(value)
+        if shape not in expected.split(" or "):
+            raise InputError(f"{option}: {name} has shape {shape}, expected {expected}")
 
 
 def _live(study: Study) -> AbstractContextManager[LiveImages | None]:

@@ -34,7 +34,8 @@ from dbpt.storage.tensors import open_npy
 
 logger = logging.getLogger(__name__)
 LABEL, ERROR = "label", "error"
-TOLERANCE = 1e-3
+TOLERANCE, ROUNDED = 1e-3, 0.02
+"""How far sums of probabilities may be from 1, and how far they are in half precision."""
 CORRECT = "correct this row, or leave its image out of the data"
 OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabilities"
 
@@ -129,7 +130,7 @@ def _from_table(
         warnings += (caution("no value", **values, reason=f"{table.values[ERROR][row]:.100}"),)
     if len(left_out) > 3:
         warnings += (caution("more without a value", noun=wanted.noun, n=len(left_out) - 3),)
-    return replace(read.among(~is_failed) if is_failed.any() else read, warnings=warnings)
+    return replace(read.among(~is_failed) if is_failed.any() else read, warnings=warnings + read.warnings)
 
 
 def _from_rows(
@@ -163,9 +164,16 @@ def _from_rows(
         numbers = np.stack([_numbers(sought, name, codes < 0) for name in names], axis=1)
         probabilities = _checked_probabilities(numbers, names, sought.where, codes < 0)
     _refuse_ambiguous(sought, column, wanted, codes, probabilities)
+    warnings: tuple[Caution, ...] = ()
+    if probabilities is not None:
+        known = np.flatnonzero(codes >= 0)
+        less = known[probabilities[known, codes[known]] < probabilities[known].max(axis=1)]
+        if 2 * len(less) > len(known):
+            place = {"where": sought.where(less[0]), "noun": wanted.kind, "column": column}
+            warnings = (caution("less likely", **place, n=len(less), of=len(known)),)
     if wanted.sure is not None and wanted.sure in values:
         sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0)[:, None], [wanted.sure], sought.where)[:, 0]
-    return Codes(codes, probabilities, sure)
+    return Codes(codes, probabilities, sure, warnings)
 
 
 def _codes(
@@ -257,7 +265,8 @@ def _checked_probabilities(
     _checked_shares(numbers, names, where, f"; {'divide per cent by 100' if is_per_cent else OF_LOGITS}")
     sums[blank & (sums[:, 0] == 0)] = 1
     for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE)[:1].tolist():
-        raise InputError(f"{where(row)}: the probabilities sum to {sums[row, 0]:g}, expected 1; {OF_LOGITS}")
+        hint = "divide each row by its sum" if abs(sums[row, 0] - 1) < ROUNDED else OF_LOGITS
+        raise InputError(f"{where(row)}: the probabilities sum to {sums[row, 0]:g}, expected 1; {hint}")
     numbers /= sums
     return numbers
 
@@ -334,6 +343,10 @@ def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, ro
     """
     if {*wanted.paths, *wanted.columns} & set(map(str, getattr(values, "columns", ()))):
         return _from_table(Path(name), partial(frame_columns, values), dataset, wanted, rows)
+    index = getattr(values, "index", None) if hasattr(values, "to_frame") else None
+    if index is not None and len(index) and str(index[0]) in dataset.paths:  # a Series of pandas by path
+        table = values.rename(wanted.columns[0]).rename_axis(PATH).reset_index()
+        return _from_table(Path(name), partial(frame_columns, table), dataset, wanted, rows)
     in_order = f"sort it by sort_index(), or give {name}.to_numpy() if its rows are in the order of the data"
     arguments.check_order(name, values, in_order)
     array = arguments.array(name, values)

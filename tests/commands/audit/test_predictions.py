@@ -153,6 +153,15 @@ def test_a_series_in_another_order_than_the_data_is_refused(dataset):
     assert user_predictions(names.iloc[1:], dataset, np.arange(1, 4)).predictions.tolist() == [0, 1, 0]
     with pytest.raises(InputError, match="predictions: its index .* in another order; sort it by sort_index"):
         user_predictions(names.sort_values(), dataset, np.arange(4))
+    by_path = names.set_axis([*NAMES]).iloc[::-1]
+    assert user_predictions(by_path, dataset, np.arange(4)).predictions.tolist() == [1, 0, 1, 0]
+
+
+def test_probabilities_that_mostly_contradict_the_predictions_are_pointed_out(read):
+    agreeing = replaced("cat,0.2,0.8", "cat,0.8,0.2", WITH_P)
+    (warning,) = read(replaced("p_cat,p_dog", "p_dog,p_cat", agreeing)).warnings
+    assert warning.kind == "less likely" and warning.values["n"] == 3 and "line 3" in str(warning)
+    assert read(WITH_P).warnings == ()
 
 
 def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
@@ -195,6 +204,7 @@ BAD_ARRAYS = [
     (np.array([[3.2, -1], [1, 2], [0, 1], [0, 1]]), "row 1: the probability of 'cat' is 3.2, expected a probability"),
     (np.array([[20, 80], [50, 50], [0, 100], [0, 100]], float), "a probability from 0 to 1; divide per cent by 100"),
     (np.array([[0.5, 0.5], [0.4, 0.5], [0, 1], [0, 1]]), "row 2: the probabilities sum to 0.9, expected 1; scipy"),
+    (np.full((4, 2), 0.4985), "row 1: the probabilities sum to 0.997, expected 1; divide each row by its sum"),
     (np.array([0x110000] * 4, "u4").view("U1"), "mine.npy row 1: holds bytes that are no text; write the file again"),
     (np.array([0x64, 0, 0xFFFFFFFF, 0x64], "u4").byteswap().view(">U1"), "row 3: holds bytes that are no text"),
     (b"\x80\x04K\x01.", "is not a .npy file"),
