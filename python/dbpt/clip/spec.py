@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,8 +65,12 @@ class Tokenizer(Protocol):
         """Return the ids (P, context_length) int64."""
 
 
-# It parses 49,408 merges.
-_clip_tokenizer: Callable[..., Tokenizer] = lru_cache(maxsize=4)(open_clip.SimpleTokenizer)
+@lru_cache(maxsize=4)  # it parses 49,408 merges
+def _clip_tokenizer(context_length: int) -> Tokenizer:
+    tokenizer = open_clip.SimpleTokenizer(context_length=context_length)
+    # Each text is tokenized twice, and again by whatever has the same sentences; most of its time goes to ftfy.
+    tokenizer.encode = lru_cache(maxsize=65_536)(tokenizer.encode)
+    return tokenizer  # type: ignore[no-any-return]
 
 
 def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> int | None:
