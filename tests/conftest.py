@@ -51,6 +51,16 @@ def blank_charts():
     leave_blank()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_thumbnails():
+    """Make each thumbnail once; no test changes a picture that it has shown."""
+    from functools import cache
+
+    from dbpt.report import thumbnails
+
+    thumbnails.thumbnail = cache(thumbnails.thumbnail)
+
+
 @pytest.fixture
 def drawn_charts(monkeypatch):
     """Draw charts as outside the tests."""
@@ -173,13 +183,8 @@ def picture_files(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def noise(picture_files, monkeypatch) -> Path:
-    """Pictures of noise, the largest files that pictures of their size make; each thumbnail is made once; read only."""
-    from functools import cache
-
-    from dbpt.report import thumbnails
-
-    monkeypatch.setattr(thumbnails, "thumbnail", cache(thumbnails.thumbnail))
+def noise(picture_files) -> Path:
+    """Pictures of noise, the largest files that pictures of their size make; read only."""
     return picture_files / "noise"
 
 
