@@ -314,11 +314,11 @@ def _check_added(head: Head, option: str, first_weights: torch.Tensor) -> None:
     head.train()
     made, tensors = {"forward of its features": logits}, head.classifier_tensors()
     made |= {f"classifier_tensors()[{name!r}]": tensors.get(name) for name in ("weights", "logit_scale", "logit_bias")}
-    shapes = [f"({outputs + 1}, {outputs})", f"({outputs}, {width})", "(1,)", f"(1,) or ({outputs},)"]
+    shapes: list[list[tuple[int, ...]]] = [[(outputs + 1, outputs)], [(outputs, width)], [(1,)], [(1,), (outputs,)]]
     for (name, value), expected in zip(made.items(), shapes, strict=True):
-        shape = str(tuple(value.shape)) if isinstance(value, torch.Tensor) else repr(value)
-        if shape not in expected.split(" or "):
-            raise InputError(f"{option}: {name} has shape {shape}, expected {expected}")
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else value
+        if shape not in expected:
+            raise InputError(f"{option}: {name} has shape {shape!r}, expected {' or '.join(map(str, expected))}")
 
 
 def _live(study: Study) -> AbstractContextManager[LiveImages | None]:
