@@ -180,7 +180,7 @@ def test_the_page_on_discover_runs_as_it_stands(workplace, capsys, monkeypatch):
 
     def search_few(command: str) -> None:
         few = (lambda _: SHORT) if "discoveries/probe" in command else read_catalogue
-        monkeypatch.setattr("dbpt.commands.discover.read_catalogue", few)
+        monkeypatch.setattr("dbpt.commands.discover.discover.read_catalogue", few)
 
     assert command_lines("docs/how_to/discover.md")[0] in read("README.md")
     write_predictions(workplace)

@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.backbone import zero_shot_logits as zero_shot_logits
-    from dbpt.commands.audit import audit as audit
+    from dbpt.commands.audit.audit import audit as audit
     from dbpt.commands.audit.result import Audit as Audit
     from dbpt.commands.callbacks import Callback as Callback
     from dbpt.commands.compare.compare import compare as compare
-    from dbpt.commands.discover import discover as discover
+    from dbpt.commands.discover.discover import discover as discover
     from dbpt.commands.discover.result import Discovery as Discovery
     from dbpt.commands.embed import check_data as check_data
     from dbpt.commands.embed import embed as embed
     from dbpt.commands.evaluate import evaluate as evaluate
-    from dbpt.commands.fit import fit as fit
+    from dbpt.commands.fit.fit import fit as fit
     from dbpt.commands.guess import GuessedAttributes as GuessedAttributes
     from dbpt.commands.guess import guess_attributes as guess_attributes
-    from dbpt.commands.label import judge_labels as judge_labels
+    from dbpt.commands.label.judge import judge_labels as judge_labels
     from dbpt.commands.label.sample import draw_label_sample as draw_label_sample
     from dbpt.commands.result import Result as Result
     from dbpt.data import Dataset as Dataset
@@ -71,8 +71,8 @@ filterwarnings("ignore", message="IProgress not found")
 
 _HOMES = {
     "_core": ["__version__"],
-    "commands.audit": ["audit"],
-    "commands.discover": ["discover"],
+    "commands.audit.audit": ["audit"],
+    "commands.discover.discover": ["discover"],
     "commands.audit.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],
@@ -80,9 +80,9 @@ _HOMES = {
     "commands.compare.compare": ["compare"],
     "commands.embed": ["check_data", "embed"],
     "commands.evaluate": ["evaluate"],
-    "commands.fit": ["fit"],
+    "commands.fit.fit": ["fit"],
     "commands.guess": ["GuessedAttributes", "guess_attributes"],
-    "commands.label": ["judge_labels"],
+    "commands.label.judge": ["judge_labels"],
     "commands.label.sample": ["draw_label_sample"],
     "commands.result": ["Result"],
     "data": ["Dataset", "load_dataset", "register_dataset"],

@@ -6,8 +6,9 @@ import torch
 from test_text_tower import WORDINGS, build, tokenizer_of
 from torch.nn import functional as F
 
+from dbpt.clip.prompt_tokens import prompt_token_ids
 from dbpt.clip.text_path import ChunkedTower, activation_bytes, build_text_tower, fit_text_tower, hold_text, text_path
-from dbpt.clip.text_tower import prompt_token_ids, text_module, token_embedding
+from dbpt.clip.text_tower import text_module, token_embedding
 
 PATHS = ("plain", "custom-blocks", "siglip")
 NAMES = [*WORDINGS, "cat", "sea gull", "sea eagle", "a bird of the very high seas", "house"]

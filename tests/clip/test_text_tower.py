@@ -7,8 +7,9 @@ import pytest
 import torch
 from prompt_reference import assert_same_tower, reference_features
 
+from dbpt.clip.prompt_tokens import context_token_ids, prompt_token_ids
 from dbpt.clip.text_path import build_text_tower, text_path
-from dbpt.clip.text_tower import context_token_ids, prompt_token_ids, token_embedding
+from dbpt.clip.text_tower import token_embedding
 from dbpt.errors import InputError
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}

@@ -19,8 +19,9 @@ from prompt_reference import assert_same_tower, reference_features
 from test_text_tower import WordTokenizer
 
 from dbpt.clip.model import build_model
+from dbpt.clip.prompt_tokens import prompt_token_ids
 from dbpt.clip.text_path import build_text_tower, text_path
-from dbpt.clip.text_tower import prompt_token_ids, token_embedding
+from dbpt.clip.text_tower import token_embedding
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDINGS = ["waterbird", "dog", "an extraordinarily long name of a kind of seabird"]

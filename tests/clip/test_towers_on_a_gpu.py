@@ -10,8 +10,8 @@ from pretended_gpu import pretended_gpu
 from test_text_tower import TOWERS, VISION, WORDINGS, build, tokenizer_of
 
 from dbpt.clip import load_backbone
+from dbpt.clip.prompt_tokens import prompt_token_ids
 from dbpt.clip.text_path import ChunkedTower, fit_text_tower, text_path
-from dbpt.clip.text_tower import prompt_token_ids
 
 BY_DEFAULT = ("plain", "no-causal-mask", "coca", "hugging-face")
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # copying a module does

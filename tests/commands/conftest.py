@@ -21,7 +21,7 @@ def short_catalogue():
     """Let ``--attributes auto`` and `dbpt.discover` search three families."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dbpt.commands.auto_attributes.read_catalogue", lambda: SHORT)
-        patch.setattr("dbpt.commands.discover.read_catalogue", lambda _: SHORT)
+        patch.setattr("dbpt.commands.discover.discover.read_catalogue", lambda _: SHORT)
         yield
 
 

@@ -11,7 +11,7 @@ from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.fit import write_results
+from dbpt.commands.fit.run_files import write_results
 from dbpt.commands.trained_methods import _fingerprint, build_head, rows_for, trained_result
 from dbpt.evaluation.results import Saved
 from dbpt.evaluation.study_metrics import metrics_of_study

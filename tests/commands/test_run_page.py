@@ -50,7 +50,7 @@ def test_the_same_images_before_and_after_are_those_of_the_other_files(tiny_run)
 
 def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(tiny, tmp_path, monkeypatch):
     pages = []
-    monkeypatch.setattr("dbpt.commands.fit.render_results", lambda *values: pages.append(values) or "")
+    monkeypatch.setattr("dbpt.commands.fit.run_files.render_results", lambda *values: pages.append(values) or "")
     run = fit(tiny, tmp_path / "run", epochs=30, lr=0.05, baselines=False)  # so that before is zero-shot
     ((_, judged, *_, answers),) = pages
     rows = [row for row in tiny.rows() if row["split"] == "test"]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dbpt
-from dbpt.commands.label import read_answers
+from dbpt.commands.label.judge import read_answers
 from dbpt.commands.label.sample import Design, Stratum, read_design, write_design
 from dbpt.data.text_array import BLOCK_ROWS
 from dbpt.data.writing import csv_of_columns, csv_text, marked, unmarked

@@ -16,7 +16,7 @@ from dbpt.evaluation import (
     simultaneous_intervals,
     worst_group_interval,
 )
-from dbpt.evaluation.accuracy import counted_groups, merged_groups, worst_first
+from dbpt.evaluation.accuracy_by_group import counted_groups, merged_groups, worst_first
 from dbpt.evaluation.intervals import TAIL, newcombe_margins
 
 

@@ -12,7 +12,7 @@ from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
 from dbpt.commands.compare import stored
-from dbpt.commands.label import read_answers
+from dbpt.commands.label.judge import read_answers
 from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import Words, check_templates, parse_vocabulary

@@ -54,7 +54,7 @@ def forking() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("needs fork")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dbpt.commands.fit", "dbpt.commands.trained_methods", "pytest"])
+    context.set_forkserver_preload(["dbpt.commands.fit.fit", "dbpt.commands.trained_methods", "pytest"])
     return context
 
 

@@ -30,7 +30,7 @@ def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> 
 def interrupted(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> Path:
     """Interrupt a run before it writes its results; the folder."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dbpt.commands.fit.write_results", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr("dbpt.commands.fit.fit.write_results", Mock(side_effect=KeyboardInterrupt))
         fit(tiny, out, data, **settings)
     return out
 

@@ -45,7 +45,7 @@ def audit(out: Path | None, **options: Any) -> None:
     data don't have it. The report says whether the attribute explains the errors, and whether CLIP's guesses can be
     trusted. With the bars of a gate, it exits with code 3 if one is missed.
     """
-    from dbpt.commands.audit import audit as run_audit
+    from dbpt.commands.audit.audit import audit as run_audit
     from dbpt.commands.audit.gate import Bars, judged
 
     asked = {name: options.pop(name) for name in ("min_worst_group", "max_gap", "baseline", "max_drop", "by")}
@@ -109,7 +109,7 @@ def discover(
     properties of the pixels and files; words of captions; and pairs of these. The report ranks those that explain
     errors within the classes, with pictures, and gives the commands to go on.
     """
-    from dbpt.commands.discover import discover as run_discover
+    from dbpt.commands.discover.discover import discover as run_discover
 
     of: dict[str, Any] = {"search": search or None, "catalogue": catalogue, "captions": captions}
     result = run_discover(**of, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
@@ -177,7 +177,7 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
         return
     if drawing := [name for name in given if table is None or name not in ("data", "root")]:
         raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
-    from dbpt.commands.label import judge_labels
+    from dbpt.commands.label.judge import judge_labels
 
     result = judge_labels(folder, labels, table=table, **given)
     click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result.table())

@@ -47,7 +47,7 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
                                           Hugging Face's datasets has saved
       "train-{000..146}.tar"              WebDataset's shards
     """
-    from dbpt.commands.fit import fit as run_fit
+    from dbpt.commands.fit.fit import fit as run_fit
 
     settings, data = shared.settings_and_data(data, read_config(config) if config else {}, options, resume=resume)
     with shared.resumable("fit", out):

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from dbpt import arguments
 from dbpt.clip.precision import IMAGE_PRECISIONS, image_precision_of
 from dbpt.clip.preprocessing import Preprocessing
+from dbpt.clip.prompt_tokens import PromptLayout
 from dbpt.clip.spec import Tokenizer, first_cut
 from dbpt.clip.text_path import build_text_tower, text_path
-from dbpt.clip.text_tower import PromptLayout, token_embedding
+from dbpt.clip.text_tower import token_embedding
 from dbpt.data.stored_features import StoredFeatures, map_blocks
 from dbpt.errors import InputError, NotFinite, nearest
 from dbpt.storage.tensors import StoredArrays

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch.autograd.function import once_differentiable
 
-from dbpt.clip.text_tower import PromptLayout, TextTower, context_at, text_module
+from dbpt.clip.prompt_tokens import PromptLayout
+from dbpt.clip.text_tower import TextTower, context_at, text_module
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
+from dbpt.clip.prompt_tokens import PromptLayout
 from dbpt.clip.shared_prefix_tower import SharedPrefixTower, why_no_shared_prefix
-from dbpt.clip.text_tower import GeneralTower, PromptLayout, TextTower, token_embedding
+from dbpt.clip.text_tower import GeneralTower, TextTower, token_embedding
 
 # No float16: small gradients become 0 in it. bfloat16 has the range of float32.
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}

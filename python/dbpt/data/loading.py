@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from dbpt.arguments import is_missing
 from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
-from dbpt.data.coding import taken_in_order
 from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible
+from dbpt.data.labels_and_splits import taken_in_order
 from dbpt.data.layouts import DATASETS, DatasetReader
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folder, read_webdataset

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from dbpt import arguments
 from dbpt.cautions import Caution, caution
-from dbpt.data.coding import integer_of, is_unknown, names_and_codes
 from dbpt.data.columns import Columns, shortened
 from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.labels_and_splits import integer_of, is_unknown, names_and_codes
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
 from dbpt.data.tables import READERS, rows_by_path

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.data import columns as tabular
-from dbpt.data.coding import coded_dataset
 from dbpt.data.dataset import Dataset
+from dbpt.data.labels_and_splits import coded_dataset
 from dbpt.data.other_columns import OtherCells, text_of
 from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
 from dbpt.data.text_array import TextBuilder, TextIndex, Texts

@@ -3,7 +3,7 @@
 Nothing here makes sentences or writes files. The functions below take arrays, as those of `dbpt.groups` do.
 """
 
-from dbpt.evaluation.accuracy import Group, GroupMetrics, group_metrics, merged_metrics
+from dbpt.evaluation.accuracy_by_group import Group, GroupMetrics, group_metrics, merged_metrics
 from dbpt.evaluation.explained_by_attribute import (
     ExplainedErrors,
     cramers_v,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average
-from dbpt.evaluation.accuracy import Group, GroupedData, GroupMetrics
+from dbpt.evaluation.accuracy_by_group import Group, GroupedData, GroupMetrics
 from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.evaluation.results import BackboneSummary
 from dbpt.evaluation.short_repr import Brief

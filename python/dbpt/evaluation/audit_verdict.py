@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import joint_codes
-from dbpt.evaluation.accuracy import Group, are_apart, worst_first
+from dbpt.evaluation.accuracy_by_group import Group, are_apart, worst_first
 from dbpt.evaluation.audit_fields import (
     SIGNIFICANT,
     AuditedFactor,

@@ -6,7 +6,7 @@ from typing import Literal
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Split
 from dbpt.data.other_columns import Source
-from dbpt.evaluation.accuracy import Group
+from dbpt.evaluation.accuracy_by_group import Group
 from dbpt.evaluation.audit_fields import SIGNIFICANT
 from dbpt.evaluation.explained_by_attribute import Distribution, ExplainedErrors
 from dbpt.evaluation.intervals import GroupDifference

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dbpt import clip
 from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset, StoredFeatures, Words, entries_of
-from dbpt.evaluation.accuracy import Group, counted_groups
+from dbpt.evaluation.accuracy_by_group import Group, counted_groups
 from dbpt.evaluation.discovery_fields import Finding, Rule, RuleKind, TriedFamily
 from dbpt.evaluation.family_guesses import Images
 from dbpt.evaluation.family_ranking import group_tables

@@ -13,7 +13,7 @@ from dbpt.data import SPLITS
 from dbpt.data.words import factor_codes, joint_codes
 from dbpt.errors import InputError, nearest
 from dbpt.evaluation import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
-from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.accuracy_by_group import worst_first
 from dbpt.evaluation.differences import (
     Difference,
     FigureDifference,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
-from dbpt.evaluation.accuracy import GroupedData
+from dbpt.evaluation.accuracy_by_group import GroupedData
 from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.short_repr import Brief
 from dbpt.groups import group_name

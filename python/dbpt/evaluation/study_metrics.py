@@ -11,7 +11,7 @@ from dbpt import clip
 from dbpt._core import __version__
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
-from dbpt.evaluation.accuracy import ClustersSummary, CodedSummary
+from dbpt.evaluation.accuracy_by_group import ClustersSummary, CodedSummary
 from dbpt.evaluation.repeats import Evaluated
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping

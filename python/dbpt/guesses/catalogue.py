@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.coding import CLASS_TEMPLATES
+from dbpt.data.labels_and_splits import CLASS_TEMPLATES
 from dbpt.data.words import Vocabulary, Words, check_templates, parse_vocabulary
 from dbpt.errors import CONTROL, InputError, nearest
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone, text_tower
+from dbpt.clip.prompt_tokens import ClassPosition, PromptLayout, context_token_ids, prompt_token_ids
 from dbpt.clip.spec import Tokenizer
 from dbpt.clip.text_path import fit_text_tower
 from dbpt.data.words import Vocabulary
@@ -60,7 +61,7 @@ class PromptHead(Head):
         class_specific_context: bool = False,
         contexts: Sequence[int] | None = None,
         copies: int = 1,
-        class_position: text_tower.ClassPosition = "end",
+        class_position: ClassPosition = "end",
         ctx_init: str | None = None,
         context: NDArray[np.float32] | None = None,
         text_precision: str = "float32",
@@ -201,10 +202,10 @@ def prompt_layout(
     names: Vocabulary,
     n_ctx: int | None,
     ctx_init: str | None,
-    class_position: text_tower.ClassPosition,
+    class_position: ClassPosition,
     class_specific_context: bool,
     contexts: Sequence[int] | None = None,
-) -> text_tower.PromptLayout:
+) -> PromptLayout:
     """Lay out the prompts of all wordings, name by name. Raises `InputError` as `PromptHead` does.
 
     Args:
@@ -217,12 +218,12 @@ def prompt_layout(
         contexts: the number of the context of each name, then; by default each has its own.
     """
     if ctx_init is not None:
-        n_ctx = len(text_tower.context_token_ids(tokenizer, ctx_init))
+        n_ctx = len(context_token_ids(tokenizer, ctx_init))
     assert n_ctx is not None
     wordings = [wording for of_name in names.values() for wording in of_name]
     own = contexts or range(len(names))
     owners = [own[name] for name in _owners(names)] if class_specific_context else None
-    return text_tower.prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
+    return prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
 
 
 def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_init: str | None) -> torch.Tensor:
@@ -232,7 +233,7 @@ def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_in
         generator = torch.Generator().manual_seed(seed)
         return torch.empty(*shape, embedding.embedding_dim).normal_(std=0.02, generator=generator)
     with torch.no_grad():  # the output of the embedding, not its rows: some towers scale them
-        words: torch.Tensor = embedding(text_tower.context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
+        words: torch.Tensor = embedding(context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
     return words.float().expand(*shape, -1).contiguous()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
 from dbpt.evaluation import ExplainedErrors, Group
-from dbpt.evaluation.accuracy import are_apart, worst_first
+from dbpt.evaluation.accuracy_by_group import are_apart, worst_first
 from dbpt.evaluation.audit_fields import (
     AuditedFactor,
     AuditFigures,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
-from dbpt.evaluation.accuracy import Group
+from dbpt.evaluation.accuracy_by_group import Group
 from dbpt.evaluation.audit_fields import AuditFigures, PredictionsBy, Search, SearchedImages, StepKind
 from dbpt.evaluation.discovery_fields import Confirmation, Finding, TriedFamily
 from dbpt.features.image_properties import NUMBERS, TEXTS

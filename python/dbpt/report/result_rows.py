@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from dbpt.evaluation import Group, results
-from dbpt.evaluation.accuracy import also_worst, merged_groups, worst_first
+from dbpt.evaluation.accuracy_by_group import also_worst, merged_groups, worst_first
 from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.repeats import groups_of_factors
 from dbpt.evaluation.results import Metrics

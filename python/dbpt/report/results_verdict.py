@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from dbpt.evaluation.accuracy import are_apart
+from dbpt.evaluation.accuracy_by_group import are_apart
 from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.repeats import shared_by
 from dbpt.evaluation.results import Metrics

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from dbpt.data.writing import csv_text
-from dbpt.evaluation.accuracy import Group
+from dbpt.evaluation.accuracy_by_group import Group
 from dbpt.evaluation.differences import FigureDifference
 from dbpt.evaluation.results import FIGURES, Metrics
 from dbpt.evaluation.short_repr import Brief

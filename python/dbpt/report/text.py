@@ -11,7 +11,7 @@ from unicodedata import east_asian_width
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from dbpt.evaluation.accuracy import CodedSummary
+from dbpt.evaluation.accuracy_by_group import CodedSummary
 from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.guesses.base import Provenance
 from dbpt.guesses.doubts import CrossValidated

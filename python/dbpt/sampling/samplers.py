@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import AliasTable, BatchStream, GroupStream, IndependentStream, Stream, WeightedStream, quotas
 from dbpt.errors import InputError
-from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
-from dbpt.sampling.quotas import GroupDraws
+from dbpt.sampling.epoch_sampler import MAX_DRAWS, EpochSampler
+from dbpt.sampling.group_draws import GroupDraws
 from dbpt.sampling.rank_draws import RankDraws, check_dataset_length, checked_seed
 from dbpt.sampling.row_groups import row_groups
 

@@ -1,20 +1,20 @@
 //! The streams: the row of draw i in epoch e, as a pure function.
 
+mod alias_table;
 mod batch_composition;
-mod batches;
+mod batch_stream;
 mod epoch_order;
 mod epoch_quotas;
-mod independent;
+mod group_stream;
+mod independent_stream;
 mod owners;
 mod permutation;
 mod quota_rounding;
 mod rows;
-mod stream;
-mod weighted;
 
-pub use batches::BatchStream;
+pub use alias_table::{AliasTable, Weight, WeightedStream};
+pub use batch_stream::BatchStream;
 pub use epoch_quotas::quotas;
-pub use independent::IndependentStream;
+pub use group_stream::GroupStream;
+pub use independent_stream::IndependentStream;
 pub use rows::{Draws, Epoch, MAX_DRAWS};
-pub use stream::GroupStream;
-pub use weighted::{AliasTable, Weight, WeightedStream};

@@ -273,7 +273,7 @@ def test_an_audit_that_fails_leaves_no_folder(tiny, settings, tmp_path, monkeypa
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dbpt.commands.audit.render_audit", fail)
+    monkeypatch.setattr("dbpt.commands.audit.audit.render_audit", fail)
     with pytest.raises(KeyboardInterrupt):
         dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
     assert not (tmp_path / "audit").exists()

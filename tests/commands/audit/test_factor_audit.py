@@ -11,7 +11,7 @@ from made_up_results import worded
 from tiny import ATTRIBUTES, rows_of
 
 import dbpt
-from dbpt.commands.audit import groupings_of
+from dbpt.commands.audit.audit import groupings_of
 from dbpt.commands.audit.next_step import _settings
 from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes

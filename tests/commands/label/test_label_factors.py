@@ -15,7 +15,7 @@ from tiny import ATTRIBUTES, CLASSES, rows_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.label import read_answers
+from dbpt.commands.label.judge import read_answers
 from dbpt.commands.label.sample import Design, label_page
 
 FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk")

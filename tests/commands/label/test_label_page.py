@@ -16,7 +16,7 @@ from html_page import Page
 from PIL import Image
 
 from dbpt import InputError
-from dbpt.commands.label import read_answers
+from dbpt.commands.label.judge import read_answers
 from dbpt.commands.label.sample import Design, Stratum, label_page
 
 COLUMNS = ("sample", "path", "attribute")

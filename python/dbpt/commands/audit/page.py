@@ -9,7 +9,7 @@ import numpy as np
 
 from dbpt.commands.audit.next_step import UNRELATED
 from dbpt.evaluation import Group
-from dbpt.evaluation.accuracy import also_worst, worst_first
+from dbpt.evaluation.accuracy_by_group import also_worst, worst_first
 from dbpt.evaluation.audit_fields import AuditFigures
 from dbpt.groups import group_name
 from dbpt.report import page_sections as sections

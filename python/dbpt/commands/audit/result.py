@@ -11,7 +11,7 @@ from dbpt.commands.audit.gate import Bars, By, Gate, judged
 from dbpt.data.loading import import_pandas
 from dbpt.data.writing import Column
 from dbpt.evaluation import Group
-from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.accuracy_by_group import worst_first
 from dbpt.evaluation.audit_fields import AuditFigures, Verdict
 from dbpt.guesses.base import OWN_VALUES
 from dbpt.report import text

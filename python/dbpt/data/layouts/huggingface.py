@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from dbpt.data import columns as tabular
-from dbpt.data.coding import SPLIT_FOLDERS, coded_dataset, is_unknown
 from dbpt.data.dataset import Dataset
+from dbpt.data.labels_and_splits import SPLIT_FOLDERS, coded_dataset, is_unknown
 from dbpt.data.other_columns import OtherCells
 from dbpt.data.paths import image_column, is_file, is_there
 from dbpt.data.tables import read_text

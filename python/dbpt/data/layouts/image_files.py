@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from dbpt.data.coding import SPLIT_FOLDERS, coded_dataset
 from dbpt.data.columns import Columns, DataRequest, cell_text, shortened
 from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.labels_and_splits import SPLIT_FOLDERS, coded_dataset
 from dbpt.data.other_columns import OtherCells
 from dbpt.data.paths import ENDINGS, Member, is_file, is_folder, leads_to_folder, list_entries, tar_members
 from dbpt.errors import InputError

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError, nearest
-from dbpt.sampling.epochs import MAX_DRAWS, Drawn, EpochSampler
+from dbpt.sampling.epoch_sampler import MAX_DRAWS, Drawn, EpochSampler
 from dbpt.sampling.row_groups import RowGroups
 
 
