@@ -98,17 +98,6 @@ def test_every_setting_is_an_option_with_its_help(command):
     assert "movingaverage[default:0.9]" in text
 
 
-def test_fit_through_the_command_line(tiny, tiny_run, tmp_path, command):
-    code, out, err = command("fit", tiny.table, "--out", tmp_path / "run", *tiny.arguments)
-    assert code == 0, err
-    assert f"report: {tmp_path / 'run' / 'report.html'}" in out
-    assert "worst" in out
-    assert "squares: 106 images" in err
-    for name in ("prompt", "classifier", "pseudo_attributes"):
-        file = f"{name}.safetensors"
-        assert (tmp_path / "run" / file).read_bytes() == (tiny_run / file).read_bytes()
-
-
 def test_demo_command(tmp_path, command, monkeypatch):
     monkeypatch.setattr("dbpt.data.demo.write_demo", lambda name, folder, seed: folder / f"{name}-{seed}")
     root = tmp_path / "demo-celeba-3"
@@ -145,6 +134,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["cache", "prune", "--unwritten-for-days", "x"], "'x' is not a valid float; see dbpt cache prune --help"),
         (["demo", "demo-celeba"], "name one folder to write: dbpt demo demo-celeba FOLDER"),
         (["demo", "demo-celeba", "a", "--out", "b"], "name one folder to write: dbpt demo demo-celeba a"),
+        (["demo", "xyz", "never"], "demo-celeba"),
         (["demo", "demo-waterbird", "never"], "did you mean 'demo-waterbirds'?"),
         (["demo", "demo-waterbirds", "never", "--seed", "-1"], "--seed is -1; expected an integer, 0 or above"),
         (["label", "r", "--out", "never", "--n", "0"], "--n is 0; expected an integer, 1 or above"),
@@ -283,8 +273,8 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
         (out / "config.toml").write_text("")
         raise interruption
 
-    for verb in ("fit.fit", "compare.compare.compare", "evaluate.evaluate"):
-        monkeypatch.setattr(f"dbpt.commands.{verb}", Mock(side_effect=interruption))
+    for function in ("fit.fit.fit", "compare.compare.compare", "evaluate.evaluate"):
+        monkeypatch.setattr(f"dbpt.commands.{function}", Mock(side_effect=interruption))
     kept, out = "Interrupted; nothing is half-written; continue with: dbpt", tmp_path / "my run"
     assert command("fit", "DATA", "--out", out) == (130, "", f"{kept} fit DATA --out '{out}'\n")
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
@@ -292,8 +282,8 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
     (out / "config.toml").write_text("an older run's")
     line = f"{kept} compare DATA --overwrite --out '{out}'\n"
     assert command("compare", "DATA", "--overwrite", "--out", out) == (130, "", line)
-    for verb, function in (("fit", "fit.fit"), ("compare", "compare.compare.compare")):
-        monkeypatch.setattr(f"dbpt.commands.{function}", interrupted_later)
+    for verb in ("fit", "compare"):
+        monkeypatch.setattr(f"dbpt.commands.{verb}.{verb}.{verb}", interrupted_later)
         line = f"{kept} {verb} --resume --out '{out}'\n"
         assert command(verb, "DATA", "--overwrite", "--out", out) == (130, "", line)
 

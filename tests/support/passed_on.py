@@ -16,8 +16,7 @@ def passed_on(monkeypatch: pytest.MonkeyPatch, verb: str, *arguments: object) ->
         seen.update(values, data=data)
         raise click.Abort
 
-    module = "compare.compare" if verb == "compare" else verb  # a folder that holds its file of this name
-    monkeypatch.setattr(f"dbpt.commands.{module}.{verb}", stand_in)
+    monkeypatch.setattr(f"dbpt.commands.{verb}.{verb}.{verb}", stand_in)
     with pytest.raises(SystemExit):
         main([verb, "--out", "o", *map(str, arguments)])
     return seen
