@@ -17,13 +17,6 @@ def folder(tmp_path):
     return make
 
 
-@pytest.fixture
-def squares(tiny, tmp_path):
-    """The images of the tiny task as a folder."""
-    link_as_folder(tiny, tmp_path / "squares")
-    return tmp_path / "squares"
-
-
 SPLITS = ("train/dog/b.JPG", "train/dog/a.png", "train/cat/deep/c.webp", "validation/dog/d.tif", "Test/cat/a.jpeg")
 
 
@@ -56,9 +49,10 @@ def test_other_names_of_splits(folder):
     assert (data.class_names, data.splits.tolist()) == (("cat", "dog"), [0, 0, 2])
 
 
-def test_rows_and_classes_are_those_of_torchvision(squares):
-    data = load_dataset(squares)
-    theirs = torchvision.datasets.ImageFolder(str(squares / "train"))
+def test_rows_and_classes_are_those_of_torchvision(tiny, tmp_path):
+    link_as_folder(tiny, tmp_path / "squares")
+    data = load_dataset(tmp_path / "squares")
+    theirs = torchvision.datasets.ImageFolder(str(tmp_path / "squares/train"))
     ours = [(str(data.root / path), label) for path, label in zip(data.paths, data.labels.tolist(), strict=True)]
     assert ours[: len(theirs)] == theirs.samples
     assert data.class_names == tuple(theirs.classes)

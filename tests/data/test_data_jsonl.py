@@ -1,27 +1,16 @@
 """JSON lines as a table: what is read, and one line for what is of another shape."""
 
 import pytest
-from layouts import touch
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
 
+NAME = "pets.jsonl"
 FIRST = '{"path": "a.jpg", "label": "dog", "split": "train"}\n'
 LINES = FIRST + '{"split": "val", "extra": [1, {}], "label": "cat", "path": "b.jpg"}\n'
 
 
-@pytest.fixture
-def table(tmp_path):
-    touch(tmp_path, "a.jpg", "b.jpg")
-
-    def write(content, name="pets.jsonl"):
-        (tmp_path / name).write_text(content, encoding="utf-8", newline="")
-        return tmp_path / name
-
-    return write
-
-
-@pytest.mark.parametrize("name", ["pets.jsonl", "pets.NDJSON"])
+@pytest.mark.parametrize("name", [NAME, "pets.NDJSON"])
 def test_keys_in_any_order_blank_lines_crlf_and_keys_that_nobody_asked_for(table, name):
     data = load_dataset(table("\ufeff" + LINES.replace("\n", "\r\n\r\n"), name), training=False)
     assert data.paths == ("a.jpg", "b.jpg")
@@ -30,13 +19,12 @@ def test_keys_in_any_order_blank_lines_crlf_and_keys_that_nobody_asked_for(table
     assert data.words.attributes == {}
 
 
-def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table, tmp_path):
+def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table):
     values = ['"label": 1, "attribute": true', '"label": 0.0, "attribute": null', '"label": 0']
     values.append('"label": 0, "attribute": NaN')
-    touch(tmp_path, "c.jpg", "d.jpg")
     lines = (f'{{"path": "{name}.jpg", "split": 0, {value}}}' for name, value in zip("abcd", values, strict=True))
     names = {"classes": vocabulary("cat", "dog"), "attributes": vocabulary("out", "in")}
-    data = load_dataset(table("\n".join(lines)), **names)
+    data = load_dataset(table("\n".join(lines), NAME), **names)
     assert (data.labels.tolist(), data.attributes.tolist()) == ([1, 0, 0, 0], [1, -1, -1, -1])
 
 
@@ -58,10 +46,10 @@ def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table, 
     ],
 )
 def test_one_line_for_a_bad_file(table, content, part):
-    assert part in refused(table(content))
+    assert part in refused(table(content, NAME))
 
 
 def test_a_column_that_was_named_must_be_in_every_line(table):
     content = LINES.replace('"label": "dog"', '"label": "dog", "place": "in"')
-    message = refused(table(content), columns={"attribute": "place"})
+    message = refused(table(content, NAME), columns={"attribute": "place"})
     assert "line 2: no key 'place'" in message

@@ -49,6 +49,22 @@ def fit_tiny(command: str, tiny) -> None:
     run(f"{command} {shlex.join(arguments)}")
 
 
+def evaluated(fit: str, evaluate: str, tiny, capsys) -> dict:
+    """The figures of the test split that the second command prints after the first."""
+    fit_tiny(fit, tiny)
+    capsys.readouterr()
+    run(f"{evaluate} --json")
+    return json.loads(capsys.readouterr().out)["rows"][0]["test"]
+
+
+def names_of_snippet(word: str) -> dict:
+    """What the page's Python that has this word defines."""
+    (snippet,) = (text for _, text in blocks("docs/how_to/data.md", "python") if word in text)
+    namespace: dict = {}
+    exec(compile(snippet, "docs/how_to/data.md", "exec"), namespace)
+    return namespace
+
+
 def check_figures(run: str, tiny_run: Path) -> None:
     """They are those of the images in files; the report shows images."""
     ours, theirs = (json.loads((folder / "metrics.json").read_text())["rows"] for folder in (Path(run), tiny_run))
@@ -63,21 +79,14 @@ def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
     Path("shop.csv").write_text("\n".join(lines))
     Path("shop.jsonl").write_text("\n".join(map(json.dumps, rows)))
     pq.write_table(pa.Table.from_pylist(rows), "shop.parquet")
-    fit, evaluate = commands("shop")
-    fit_tiny(fit, tiny)
-    capsys.readouterr()
-    run(f"{evaluate} --json")
-    found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
+    found = evaluated(*commands("shop"), tiny, capsys)
     assert found == json.loads(Path("runs/shop/metrics.json").read_text())["rows"][-1]["test"]
     assert dbpt.evaluate("runs/shop").to_dict()["rows"][0]["test"] == found
     Path("copy.csv").write_text("\n".join(lines))
     with pytest.raises(dbpt.InputError, match="no column 'path'"):
         dbpt.evaluate("runs/shop", "copy.csv")
     assert dbpt.draw_label_sample("runs/shop", out="sample", n=8).dataset == "shop"
-    (snippet,) = (text for _, text in blocks("docs/how_to/data.md", "python") if "shop" in text)
-    namespace: dict = {}
-    exec(compile(snippet, "docs/how_to/data.md", "exec"), namespace)
-    assert namespace["data"].paths == dbpt.load_dataset(tiny.table).paths
+    assert names_of_snippet("shop")["data"].paths == dbpt.load_dataset(tiny.table).paths
 
 
 def test_a_folder_of_images(workplace, tiny):
@@ -106,19 +115,14 @@ def test_saved_data_sets_and_objects(workplace, tiny, tiny_run, capsys):
     check, fit, evaluate = commands("pets")
     run(check)
     assert "no problems found" in capsys.readouterr().out
-    fit_tiny(fit, tiny)
-    capsys.readouterr()
-    run(f"{evaluate} --json")
-    found = json.loads(capsys.readouterr().out)["rows"][0]["test"]
+    found = evaluated(fit, evaluate, tiny, capsys)
     assert sorted(Path("pets").rglob("*")) == before
     check_figures("runs/pets", tiny_run)
     expected = json.loads(Path("runs/pets/metrics.json").read_text())["rows"][-1]["test"]
     assert found == expected
     Path("pets.csv").write_text(tiny.table.read_text().replace("label", "y", 1))
-    (snippet,) = (text for _, text in blocks("docs/how_to/data.md", "python") if "pets" in text)
-    namespace: dict = {}
-    exec(compile(snippet, "docs/how_to/data.md", "exec"), namespace)
-    assert len(namespace["data"]) == 40 and namespace["found"].problems == ()
+    names = names_of_snippet("pets")
+    assert len(names["data"]) == 40 and names["found"].problems == ()
 
 
 def test_features_instead_of_images(workplace, tiny, tiny_backbone):

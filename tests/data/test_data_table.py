@@ -14,23 +14,11 @@ from dbpt.data import load_dataset
 ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.jpg,cat,val,\nd.jpg,dog,test,in\n"
 
 
-@pytest.fixture
-def table(tmp_path):
-    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
-
-    def write(content=ROWS, name="pets.csv"):
-        path = tmp_path / name
-        path.write_text(content, encoding="utf-8", newline="")
-        return path
-
-    return write
-
-
 # --- what is read
 
 
 def test_names_are_sorted_and_an_empty_attribute_is_unknown(table, tmp_path):
-    data = load_dataset(table())
+    data = load_dataset(table(ROWS))
     assert (data.name, data.root, data.source) == ("pets", tmp_path, tmp_path / "pets.csv")
     assert data.paths == ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
     assert data.class_names == ("cat", "dog")
@@ -112,13 +100,13 @@ def test_split_names_and_numbers(table, name):
 
 def test_given_names_set_order_and_wordings(table):
     classes = {"dog": ("dog", "puppy"), "cat": ("cat",)}
-    data = load_dataset(table(), classes=classes, attributes=vocabulary("out", "in"), template=["one {}"])
+    data = load_dataset(table(ROWS), classes=classes, attributes=vocabulary("out", "in"), template=["one {}"])
     assert data.words.classes == classes
     assert data.labels.tolist() == [0, 1, 1, 0]
     assert data.attributes.tolist() == [1, 0, -1, 1]
     assert data.words.templates == ("one {}",)
-    assert load_dataset(table(), template="one {}").words.templates == ("one {}",)
-    assert load_dataset(table(), attribute_template=["at {}"]).words.attribute_templates == ("at {}",)
+    assert load_dataset(table(ROWS), template="one {}").words.templates == ("one {}",)
+    assert load_dataset(table(ROWS), attribute_template=["at {}"]).words.attribute_templates == ("at {}",)
 
 
 def test_given_names_index_integer_labels(table):
@@ -269,9 +257,9 @@ def test_an_attribute_column_with_one_value_is_refused(table):
 
 
 def test_a_value_outside_the_given_names(table):
-    message = refused(table(), classes=vocabulary("dog", "cats"))
+    message = refused(table(ROWS), classes=vocabulary("dog", "cats"))
     assert "csv line 3: label is 'cat', expected one of 'dog', 'cats'; or name the values of label: --cl" in message
-    message = refused(table(), attributes=vocabulary("in", "outside"))
+    message = refused(table(ROWS), attributes=vocabulary("in", "outside"))
     assert "line 3: attribute is 'out', expected one of 'in', 'outside'" in message
     assert message.endswith("; if the column is about another attribute, ignore it with --columns attribute=")
     content = rows("a.jpg,0,train", "b.jpg,2,train")
@@ -280,12 +268,12 @@ def test_a_value_outside_the_given_names(table):
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
     assert "none.csv: does not exist; expected a table with" in refused(tmp_path / "none.csv")
-    assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
+    assert "nowhere is not a folder" in refused(table(ROWS), tmp_path / "nowhere")
     assert (
         "pets.xlsx': is a file of another kind; expected a known data set (waterbirds, celeba, metashift), a .csv"
         in refused(table(ROWS, "pets.xlsx"))
     )
-    assert "pet.csv: does not exist (did you mean 'pets.csv'?)" in refused(table().parent / "pet.csv")
+    assert "pet.csv: does not exist (did you mean 'pets.csv'?)" in refused(table(ROWS).parent / "pet.csv")
     for misspelt in ("waterbird", "Waterbirds"):
         assert "did you mean 'waterbirds'?" in refused(misspelt)
     (tmp_path / "folder.csv").mkdir()
