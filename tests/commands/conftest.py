@@ -53,6 +53,12 @@ def annotated(tiny, bare) -> list[Path]:
     return [tiny.table, tiny.write("shuffled", changed), bare]
 
 
+@pytest.fixture
+def label_model(tiny) -> dict[str, str]:
+    """The tiny model as the one that guesses the attributes."""
+    return {"label_model": str(tiny.model), "label_pretrained": str(tiny.weights)}
+
+
 @pytest.fixture(scope="session")
 def other(tiny, tmp_path_factory) -> dict[str, str]:
     """Another model, which sees as much as nothing."""

@@ -28,11 +28,6 @@ def true_file(tiny, tmp_path) -> Path:
     return write_attributes(tmp_path / "attributes.csv", [*tiny.rows()[::-1], OTHER])
 
 
-@pytest.fixture
-def label_model(tiny) -> dict[str, str]:
-    return {"label_model": str(tiny.model), "label_pretrained": str(tiny.weights)}
-
-
 # --- a file -----------------------------------------------------------------------------------------------------------
 
 

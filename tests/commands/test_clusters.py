@@ -155,10 +155,10 @@ def test_a_method_that_needs_words_is_refused_in_a_comparison(tiny, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_the_features_of_another_clip_are_clustered(tiny, bare, bare_run, other, tmp_path):
-    labeller = {"label_model": str(tiny.model), **WORD, **QUICK}
-    found = fit(tiny, tmp_path / "run", bare, label_pretrained=other["pretrained"], **labeller)
-    same = fit(tiny, tmp_path / "same", bare, label_pretrained=str(tiny.weights), **labeller)
+def test_the_features_of_another_clip_are_clustered(tiny, bare, bare_run, other, label_model, tmp_path):
+    same = fit(tiny, tmp_path / "same", bare, **label_model, **WORD, **QUICK)
+    labelled = label_model | {"label_pretrained": other["pretrained"]}
+    found = fit(tiny, tmp_path / "run", bare, **labelled, **WORD, **QUICK)
     assert pseudo_attributes(same) == pseudo_attributes(bare_run) != pseudo_attributes(found)
     assert dbpt.evaluate(found).to_dict()["rows"][0]["test"] == metrics_of(found)["rows"][-1]["test"]
 

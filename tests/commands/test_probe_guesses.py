@@ -18,7 +18,6 @@ from dbpt.settings.config import make_config
 from dbpt.storage.tensors import read_tensors, write_tensors
 
 PROBE = {"pseudo_method": "probe", "head": "linear", "lr": 0.05}
-OF_24 = PROBE | {"probe_rows": 24}
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +33,6 @@ def few(tiny):
 @pytest.fixture(scope="module")
 def few_run(tiny, few, tmp_path_factory):
     return fit(tiny, tmp_path_factory.mktemp("probe") / "few", few, **PROBE)
-
-
-@pytest.fixture(scope="module")
-def run(tiny, tmp_path_factory):
-    return fit(tiny, tmp_path_factory.mktemp("probe") / "run", **OF_24)
 
 
 def given(table):
@@ -80,10 +74,10 @@ def test_figures_out_of_fold_are_in_metrics_and_tables_and_pages(few, few_run):
         assert "What CLIP took for" not in page and "CLIP guessed" not in page
 
 
-def test_known_attributes_are_not_counted_as_right_guesses(tiny, run):
-    quality = metrics_of(run)["pseudo_quality"]
-    assert quality["n"] < 50 and quality["accuracy"] > 0.8
-    assert metrics_of(run)["guesses"]["factors"][0]["cross_validated"]["n_known"] == 24
+def test_known_attributes_are_not_counted_as_right_guesses(tiny, tmp_path):
+    metrics = metrics_of(fit(tiny, tmp_path / "run", **PROBE, probe_rows=24))
+    assert metrics["pseudo_quality"]["n"] < 50 and metrics["pseudo_quality"]["accuracy"] > 0.8
+    assert metrics["guesses"]["factors"][0]["cross_validated"]["n_known"] == 24
 
 
 def test_evaluate_and_predict_guess_other_images_by_the_probe_of_the_run(tiny, bare, few_run, monkeypatch):
@@ -173,9 +167,8 @@ def test_a_damaged_probe_is_refused(few_run, tmp_path):
         dbpt.load(run)
 
 
-def test_a_probe_of_another_model_can_not_predict(tiny, few, tmp_path):
-    labelled = {"label_model": tiny.settings["model"], "label_pretrained": tiny.settings["pretrained"]}
-    run = fit(tiny, tmp_path / "run", few, **PROBE, **labelled)
+def test_a_probe_of_another_model_can_not_predict(tiny, few, label_model, tmp_path):
+    run = fit(tiny, tmp_path / "run", few, **PROBE, **label_model)
     assert dbpt.evaluate(run).metrics.guesses.cross_validations
     with pytest.raises(InputError, match="--with-attribute: the run's probe reads features of --label-model; use"):
         dbpt.load(run).predict(tiny.images(1), attributes=True)

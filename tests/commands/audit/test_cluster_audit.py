@@ -88,10 +88,9 @@ def test_a_run_with_words_of_its_own_is_audited_over_clusters(tiny, run, tmp_pat
         dbpt.audit(predictions=by_words, pseudo_method="argmax", **WORD)
 
 
-def test_clusters_of_a_run_are_in_its_own_features(tiny, run):
-    other = {"label_model": str(tiny.model), "label_pretrained": str(tiny.weights)}
+def test_clusters_of_a_run_are_in_its_own_features(run, label_model):
     with pytest.raises(
         InputError, match="--label-model: the clusters of the run .* are in the features of its own model"
     ):
-        dbpt.audit(predictions=run, **other)
-    assert dbpt.audit(predictions=run, **WORD, **other).figures.group_kind == "pseudo"
+        dbpt.audit(predictions=run, **label_model)
+    assert dbpt.audit(predictions=run, **WORD, **label_model).figures.group_kind == "pseudo"
