@@ -87,10 +87,6 @@ def tower(request):
     return name, build(name, folder), tokenizer_of(name)
 
 
-def has_start(name):
-    return name not in ("siglip", "no-start-token")
-
-
 def test_the_chosen_path(tower):
     name, model, _ = tower
     assert text_path(model) == TOWERS[name][2]
@@ -119,7 +115,7 @@ def test_values_and_gradients_equal_those_of_encode_text(tower, case):
     torch.manual_seed(1)
     context = torch.randn(*[len(wordings)] * specific, N_CTX, TEXT["width"])
     weights = torch.randn(len(wordings), 16)
-    start = int(has_start(name))
+    start = int(name not in ("siglip", "no-start-token"))
     features_of = partial(reference_features, model, tokenizer, wordings, start=start, position=position)
     for path in {"general", TOWERS[name][2]}:
         assert_same_tower(build_text_tower(model, layout, path), features_of, context, weights)

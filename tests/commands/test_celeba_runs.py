@@ -1,19 +1,13 @@
 """A run on another task than CelebA's usual one, and those who read its data again: `evaluate`, `label`, `--resume`."""
 
-import pytest
-
 import dbpt
 import dbpt.data.demo
 
 TASK = {"celeba_target": "Smiling", "celeba_attributes": ("Male", "Wearing_Lipstick")}
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    return dbpt.data.demo._write("demo-celeba", tmp_path_factory.mktemp("faces") / "celeba", 0, (64, 32, 32))
-
-
-def test_a_run_keeps_its_task(faces, tiny, tmp_path):
+def test_a_run_keeps_its_task(tiny, tmp_path):
+    faces = dbpt.data.demo._write("demo-celeba", tmp_path / "celeba", 0, (64, 32, 32))
     settings = tiny.settings | {"attributes": None, "epochs": 1, "baselines": False, "root": str(faces)}
     run = dbpt.fit("celeba", out=tmp_path / "run", **settings, **TASK)
     classifier = dbpt.load(run.folder)

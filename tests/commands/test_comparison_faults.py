@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from comparisons import EPOCHS, METHODS, compare, contents
+from launched import wait_until
 from launcher import leftovers
 
 from dbpt.cli import main
@@ -89,13 +88,6 @@ def process(tiny, tmp_path):
         yield process
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 600
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def processes_of(session: int) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from launched import Launched, command, launch
+from launched import Launched, command, launch, wait_until
 from runs import FILES, best_epochs, fit, history_of, metrics_of
 from safetensors.numpy import load_file
 from tiny import Tiny
@@ -142,9 +142,7 @@ def test_killed_and_resumed_two_ranks_end_with_the_same_bytes(tiny, fit_argument
     arguments = [*fit_arguments, "--no-baselines", "--out"]
     launch(tmp_path, 2, command, [*arguments, str(tmp_path / "whole")]).finished()
     killed = launch(tmp_path, 2, stay, [*arguments, str(tmp_path / "run")])
-    checkpoint, deadline = tmp_path / "run/checkpoints/dbpt.safetensors", time.monotonic() + 600
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.001)
+    wait_until((tmp_path / "run/checkpoints/dbpt.safetensors").exists)
     killed.kill()
     codes = set(killed.codes())
     assert -signal.SIGKILL in codes

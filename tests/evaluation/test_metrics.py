@@ -34,12 +34,8 @@ def test_the_margins_of_a_difference_solve_the_score_equation(correct, n):
     """Wilson's bounds are the p at which |p_hat - p| = z * sqrt(p (1 - p) / n): check it by solving the quadratic."""
     z, p = 1.959963984540054, correct / n
     roots = np.roots([1 + z * z / n, -(2 * p + z * z / n), p * p])
-    assert score_bounds(correct, n) == pytest.approx(sorted(roots.real), abs=1e-9)
-
-
-def score_bounds(correct, n):
     value, below, above = newcombe_margins(np.array([correct]), np.array([n]), TAIL)
-    return float((value - below)[0]), float((value + above)[0])
+    assert [*(value - below), *(value + above)] == pytest.approx(sorted(roots.real), abs=1e-9)
 
 
 def test_the_exact_interval_of_a_textbook_case():

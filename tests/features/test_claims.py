@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def test_a_lock_is_one_owners_and_says_whose(held, monkeypatch, logged):
     monkeypatch.setattr(owned_lock, "PATIENCE", 0.0)
     thread = threading.Thread(target=waiting.wait)
     thread.start()
-    wait_for(lambda: logged.messages)
+    launched.wait_until(lambda: logged.messages)
     assert logged.messages[0].startswith(f"waiting for process {process.pid} of ")
     assert logged.messages[0].endswith(", who has the feature cache")
     done.set()
@@ -170,7 +169,7 @@ def meeting(rank: int, arguments: list[str], here: Path, count: int) -> None:
 
     def meet() -> None:
         (here / str(rank)).touch()
-        wait_for(lambda: len(list(here.iterdir())) == count)
+        launched.wait_until(lambda: len(list(here.iterdir())) == count)
 
     small_shards(arguments, meet)
 
@@ -186,13 +185,6 @@ def expected(task, tmp_path_factory) -> dict[str, bytes]:
     found = files_in(cache)
     assert len(found) == SHARDS + 1  # the manifest
     return found
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + launched.PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def decoded(printed: str) -> int:

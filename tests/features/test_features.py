@@ -163,15 +163,11 @@ def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(b
     assert run(backbone, root, paths[:1]).ok.all()
 
 
-def shards_in(cache: Path) -> list[int]:
-    (manifest,) = cache.glob("*/manifest.json")
-    return sorted(shard["rows"] for shard in json.loads(manifest.read_text())["shards"])
-
-
 def test_shards_are_of_whole_batches(backbone, root, paths, monkeypatch):
     monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 7)
     run(backbone, root, paths)
-    assert shards_in(root.parent / "cache") == [5, 8, 8]
+    (manifest,) = (root.parent / "cache").glob("*/manifest.json")
+    assert sorted(shard["rows"] for shard in json.loads(manifest.read_text())["shards"]) == [5, 8, 8]
 
 
 def test_shards_of_long_lists_are_larger_up_to_what_fits_into_memory():

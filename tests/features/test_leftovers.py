@@ -29,16 +29,13 @@ def leave(folder: Path, stem: str) -> None:
         (folder / name).write_text("process 7 of somebody")
 
 
-def left(cache: FeatureCache) -> set[str]:
-    return {path.name for path in cache.folder.rglob("*lock*")}
-
-
 def test_what_somebody_holds_stays(cache):
     stem = Path(cache.manifest.shards[0].name).stem
     claim, lock = OwnedLock(cache.folder / "claims" / f"{stem}.lock", "it"), OwnedLock(cache.folder / "lock", "it")
     with claim, lock:
         opened(cache.folder.parent).clear_up()
-        assert left(cache) == {f"{stem}.lock", f"{stem}.lock.owner", "lock", "lock.owner"}
+        left = {path.name for path in cache.folder.rglob("*lock*")}
+        assert left == {f"{stem}.lock", f"{stem}.lock.owner", "lock", "lock.owner"}
         assert str(os.getpid()) in (cache.folder / "lock.owner").read_text()
 
 

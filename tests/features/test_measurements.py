@@ -32,10 +32,6 @@ def of(tmp_path: Path, image: Image.Image | np.ndarray, name: str = "image.png",
     return measured(tmp_path / name)
 
 
-def plain(*colour: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
-    return Image.new("RGB", size, colour)
-
-
 def photo(width: int, height: int) -> Image.Image:
     """Smooth shapes with some noise, which JPEG keeps."""
     return noise(width // 8, height // 8).resize((width, height), Image.Resampling.BICUBIC)
@@ -93,7 +89,7 @@ def test_large_images_are_sampled_and_their_centre_is_judged_sharp_or_not(tmp_pa
 @pytest.mark.parametrize("side", [160, 1000])
 @pytest.mark.parametrize(("name", "tolerance"), [("image.png", 0.01), ("image.jpg", 0.03)])
 def test_a_drawn_frame_is_found(tmp_path, side, name, tolerance):
-    framed = plain(20, 30, 40, size=(side, side))
+    framed = Image.new("RGB", (side, side), (20, 30, 40))
     framed.paste(noise(side * 8 // 10, side * 8 // 10), (side // 10, side // 10))
     assert of(tmp_path, framed, name)["border"] == pytest.approx(0.36, abs=tolerance)
     assert of(tmp_path, noise(side, side), name)["border"] == 0

@@ -110,22 +110,18 @@ def test_tensors_of_a_wrong_shape_are_refused(change, match):
         FeatureClassifier(as_numpy(adapter()) | change, AdapterHead)
 
 
-@pytest.fixture(scope="module", params=["linear", "adapter"])
-def run(request, tiny, tmp_path_factory):
-    return fit(tiny, tmp_path_factory.mktemp("heads") / "run", head=request.param, lr=0.05, model_selection="last")
-
-
-def test_a_run_holds_what_is_documented(run):
-    config = dbpt.load(run).config
+@pytest.mark.parametrize("head", ["linear", "adapter"])
+def test_a_run_holds_what_is_documented(tiny, tmp_path, head):
+    run = fit(tiny, tmp_path / "run", head=head, lr=0.05, model_selection="last")
     names = {"weights", "logit_scale", "logit_bias"}
-    if config.head == "adapter":
+    if head == "adapter":
         names |= {"adapter.down", "adapter.up", "adapter.ratio"}
     tensors = load_file(run / "classifier.safetensors")
     assert set(tensors) == names
     assert all(tensor.dtype == np.float32 for tensor in tensors.values())
-    assert tensors["logit_bias"].shape == ((2,) if config.head == "linear" else (1,))
+    assert tensors["logit_bias"].shape == ((2,) if head == "linear" else (1,))
     assert not (run / "prompt.safetensors").exists()
-    assert [row["head"] for row in metrics_of(run)["rows"]] == [None, config.head, config.head]
+    assert [row["head"] for row in metrics_of(run)["rows"]] == [None, head, head]
 
 
 def test_the_rate_is_that_of_head_and_optimizer_unless_one_is_given():

@@ -33,14 +33,10 @@ def drawn():
     return labels, predictions, codes, joint
 
 
-def groups_of(drawn):
-    labels, predictions, _, joint = drawn
-    return group_metrics(predictions, labels, joint, num_classes=3, num_attributes=12).groups
-
-
 def test_each_factor_has_the_figures_that_it_would_have_as_the_only_attribute(drawn):
-    labels, predictions, codes, _ = drawn
-    found = factor_figures(METRICS, groups_of(drawn))
+    labels, predictions, codes, joint = drawn
+    groups = group_metrics(predictions, labels, joint, num_classes=3, num_attributes=12).groups
+    found = factor_figures(METRICS, groups)
     assert [each.name for each in found] == ["a", "b", "c"]
     for each, code, size in zip(found, codes, SIZES, strict=True):
         names = [(y, f"{each.name}{a}") for y in "uvw" for a in range(size)]

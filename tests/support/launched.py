@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,14 @@ class Launched:
     def printed(self, stream: str) -> list[str]:
         """Return what each rank has printed, to ``"out"`` or to ``"err"``."""
         return [(self.folder / f"{stream}{rank}").read_text() for rank in range(len(self.processes))]
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Look again and again until it holds, which must not take longer than `PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def forking() -> multiprocessing.context.BaseContext:
