@@ -23,6 +23,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from dbpt.commands.audit.suspicious import probabilities_at_attributes
 from dbpt.evaluation.audit_subject import Subject, subject_of
 from dbpt.evaluation.audited_predictions import probe_predictions
 from dbpt.evaluation.wrong_labels import label_quality
@@ -42,13 +43,15 @@ def main(draws: int, configs: list[str]) -> None:
     for name, settings in tasks.items():
         given = {key: value for key, value in settings.items() if key in AUDIT_SETTINGS}
         subject = subject_of("zero-shot", settings["data"], given, "train", None)
+        guesses = subject.embedded.guess(subject.config, None).pseudo_attributes[subject.audited]
+        sentences = probabilities_at_attributes(subject, guesses)
         pixels = np.stack([small(subject.dataset.root / subject.dataset.paths[row]) for row in subject.audited])
         for kind in ("probe", "pixels", "zero-shot"):
             for where, shares in KINDS.items():
                 rows: dict[str, list[np.ndarray]] = {}
                 for share in shares:
                     for draw in range(draws):
-                        for row, figures in drawn(subject, pixels, kind, where, share, draw).items():
+                        for row, figures in drawn(subject, pixels, sentences, kind, where, share, draw).items():
                             rows.setdefault(row, []).append(figures)
                             sums.setdefault((kind, where), {}).setdefault(row, []).append(figures)
                 show(f"{name}, {kind}, wrong labels in {where}", rows)
@@ -73,7 +76,7 @@ def show(title: str, rows: dict[str, list[np.ndarray]]) -> None:
 
 
 def drawn(
-    subject: Subject, pixels: np.ndarray, kind: str, where: str, share: float, draw: int
+    subject: Subject, pixels: np.ndarray, by_sentences: np.ndarray, kind: str, where: str, share: float, draw: int
 ) -> dict[str, np.ndarray]:
     """Return for each list its length, the wrong labels in it and in all, correct ones of rare groups and of others.
 
@@ -102,13 +105,15 @@ def drawn(
     else:
         probabilities = zero_shot
     sources: list[Any] = [probabilities] if kind == "zero-shot" else [probabilities, zero_shot]
+    with_attribute = [*sources, by_sentences[part]]
     own = probabilities[np.arange(len(rows)), labels]
     assert np.allclose(get_label_quality_scores(labels, probabilities), own)  # cleanlab's score is self_confidence
     length = int(find_label_issues(labels, probabilities).sum())
     scores = {"cleanlab": own, "its rank within the group": within(own, labels * 1000 + guesses)}
     scores["mean of both sources"] = np.mean(sources, axis=0)[np.arange(len(rows)), labels]
     scores["label_quality without attributes"] = label_quality(labels, np.zeros_like(labels), *sources).quality
-    found = label_quality(labels, guesses, *sources)
+    scores["label_quality without sentences of the attribute"] = label_quality(labels, guesses, *sources).quality
+    found = label_quality(labels, guesses, *with_attribute)
     scores["label_quality"] = found.quality
     lists = {name: np.argsort(score, kind="stable")[:length] for name, score in scores.items()}
     lists["looks_like: wrong label"] = np.flatnonzero(found.likeliest != labels)

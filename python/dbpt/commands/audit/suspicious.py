@@ -7,12 +7,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.clip import zero_shot_logits
 from dbpt.data.text_array import Texts
 from dbpt.data.writing import Column
 from dbpt.evaluation.audit_fields import Suspicious
 from dbpt.evaluation.audit_subject import Subject
 from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
+from dbpt.heads.class_and_group_prompts import group_texts
 from dbpt.report.thumbnails import ImageFiles
 
 SHOWN, MOST_BYTES = 100, 5_000
@@ -28,9 +30,9 @@ def suspicious_images(
 
     Return also (G,) the number of errors in each group that look like wrong labels.
 
-    They are the images whose label looks wrong by `label_quality`, from the probabilities of the classifier and of
-    zero-shot CLIP, and the others that the classifier errs on: rare cases, if their group has less than half as many
-    images as the largest group of the class, else hard cases.
+    They are the images whose label looks wrong by `label_quality`, from the probabilities of the classifier, of
+    zero-shot CLIP and of `probabilities_at_attributes`, and the others that the classifier errs on: rare cases, if
+    their group has less than half as many images as the largest group of the class, else hard cases.
 
     Args:
         subject: the audited images and their predictions; without probabilities, the predicted class counts.
@@ -43,6 +45,8 @@ def suspicious_images(
     predictions, probabilities = subject.predictions.predictions, subject.predictions.probabilities
     images = subject.embedded
     sources: list[NDArray[Any]] = [images.zero_shot.probabilities(images.features.take(rows))]
+    if compares_attributes and grouping.has_words:
+        sources.append(probabilities_at_attributes(subject, grouping.codes[rows]))
     if subject.by != "zero-shot":
         sources.append(np.eye(dataset.num_classes, dtype=bool)[predictions] if probabilities is None else probabilities)
     groups, codes = grouping.groups[rows], grouping.codes[rows]
@@ -69,6 +73,23 @@ def suspicious_images(
     wrong_errors = np.bincount(groups[(groups >= 0) & is_wrong & is_error], minlength=grouping.num_groups)
     looks = Suspicious(share_wrong=found.share_wrong, wrong_labels=wrong, rare_cases=rare, hard_cases=hard)
     return columns, looks, wrong_errors
+
+
+def probabilities_at_attributes(subject: Subject, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return CLIP's probabilities of the classes (n, C), by the sentences of class and attribute.
+
+    Args:
+        subject: the n audited images.
+        codes: (n,) the attribute that the sentences of each image name; with -1 the mean over all stands for it.
+    """
+    images, dataset = subject.embedded, subject.dataset
+    sentences = group_texts(dataset.words)
+    logits_nG = zero_shot_logits(images.backbone, images.features, *sentences, rows=subject.audited)
+    logits_nCA = logits_nG.reshape(len(codes), dataset.num_classes, -1)
+    is_known = (codes >= 0)[:, None]
+    logits_nC = np.where(is_known, logits_nCA[np.arange(len(codes)), :, codes], logits_nCA.mean(axis=2))
+    likely = np.exp(logits_nC - logits_nC.max(axis=1, keepdims=True))
+    return np.asarray(likely / likely.sum(axis=1, keepdims=True))
 
 
 def suspicious_pictures(columns: Mapping[str, Column], root: Path, page: Path) -> list[dict[str, Any]]:
