@@ -27,11 +27,11 @@ from sklearn.linear_model import LogisticRegression
 from dbpt.commands.discover.families import SEARCHED, families_of
 from dbpt.data import SPLITS
 from dbpt.evaluation.audit_subject import Subject, subject_of
+from dbpt.evaluation.family_proposal import Score
 from dbpt.evaluation.family_ranking import score_families
-from dbpt.evaluation.family_score import Score
 from dbpt.guesses.catalogue import read_catalogue
+from dbpt.settings.all_settings import DISCOVER_SETTINGS
 from dbpt.settings.config import read_config
-from dbpt.settings.sections import DISCOVER_SETTINGS
 
 DEMOS = {
     "demo-waterbirds": {"land-or-water"},

@@ -29,8 +29,8 @@ from dbpt.data.demo import mini_clip_paths
 from dbpt.evaluation.audited_predictions import probe_predictions
 from dbpt.evaluation.explained_by_attribute import explained_errors
 from dbpt.evaluation.family_guesses import Images, guess_families
+from dbpt.evaluation.family_proposal import LARGEST_Q, SMALLEST_DIFFERENCE, Score
 from dbpt.evaluation.family_ranking import score_families
-from dbpt.evaluation.family_score import LARGEST_Q, SMALLEST_DIFFERENCE, Score
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
 from dbpt.settings.config import make_config, read_config

@@ -27,8 +27,8 @@ from dbpt.commands.audit.suspicious import probabilities_at_attributes
 from dbpt.evaluation.audit_subject import Subject, subject_of
 from dbpt.evaluation.audited_predictions import probe_predictions
 from dbpt.evaluation.wrong_labels import label_quality
+from dbpt.settings.all_settings import AUDIT_SETTINGS
 from dbpt.settings.config import read_config
-from dbpt.settings.sections import AUDIT_SETTINGS
 
 DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")
 MOST_ROWS, SIZE, FIRST_DRAW = 1500, 24, 200

@@ -57,7 +57,7 @@ def workplace(tmp_path, monkeypatch, cache, photos):
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", DEMO_SIZES)
     monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", FEW_EPOCHS)
     for name, path in zip(("DEFAULT_MODEL", "DEFAULT_PRETRAINED"), dbpt.data.demo.mini_clip_paths(), strict=True):
-        monkeypatch.setattr(f"dbpt.settings.sections.{name}", str(path))
+        monkeypatch.setattr(f"dbpt.settings.all_settings.{name}", str(path))
         shutil.copy(path, tmp_path / f"clip{Path(path).suffix}")
     return shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
 
@@ -367,7 +367,7 @@ def test_the_handover_page_runs_as_it_stands_and_all_of_it_says_what_predict_say
     from in_transformers import vision_model_of
 
     for name, path in (("DEFAULT_MODEL", tiny.model), ("DEFAULT_PRETRAINED", tiny.weights)):
-        monkeypatch.setattr(f"dbpt.settings.sections.{name}", str(path))
+        monkeypatch.setattr(f"dbpt.settings.all_settings.{name}", str(path))
     create = open_clip.create_model_and_transforms
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", CONFIG)
     of_tiny = lambda name, pretrained: create("tiny", pretrained=str(tiny.weights))  # noqa: E731

@@ -15,8 +15,8 @@ import dbpt
 from dbpt.clip.model import build_model
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.all_settings import DEFAULT_MODEL, DEFAULT_PRETRAINED
 from dbpt.settings.config import FitConfig
-from dbpt.settings.sections import DEFAULT_MODEL, DEFAULT_PRETRAINED
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")

@@ -11,9 +11,9 @@ from types import FunctionType, MethodType
 import pytest
 
 import dbpt
+from dbpt.settings.all_settings import AUDIT_SETTINGS, DISCOVER_SETTINGS, GUESS_SETTINGS
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings, SharedSettings
-from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS, GUESS_SETTINGS
 
 PACKAGE = Path(dbpt.__file__).parent
 FILES = [path.relative_to(PACKAGE.parent) for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text()]

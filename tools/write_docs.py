@@ -23,10 +23,10 @@ from dbpt.commands.result import Result
 from dbpt.evaluation.audit_fields import AuditFigures
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.all_settings import APPLICATIONS, GROUP_SOURCES, SECTIONS
 from dbpt.settings.combinations import CHOICES, combinations, why_refused
 from dbpt.settings.config import PATHS, RECIPES, FitConfig
 from dbpt.settings.fields import main_first
-from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, SECTIONS
 from dbpt.storage.typed_json import read_json, typed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ MATRIX_END = "<!-- combinations: end -->"
 LIMITS = {"low": "at least {}", "above": "above {}", "high": "at most {}", "below": "below {}"}
 SETTINGS = """# Settings
 
-<!-- written by tools/write_docs.py from dbpt.settings.sections -->
+<!-- written by tools/write_docs.py from dbpt.settings.all_settings -->
 
 Every setting of a run. A setting has the same name everywhere: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, and
 `lr = 0.1` in a TOML file for `--config`. Options on the command line override the file. Lists are several arguments
@@ -49,7 +49,7 @@ TABLE = "\n| setting | type | default | meaning |\n|---|---|---|---|\n"
 
 KEYWORDS = '''"""The settings as keywords, so that editors and type checkers know each of them.
 
-Written by tools/write_docs.py from dbpt.settings.sections. Types are those that `make_config` takes.
+Written by tools/write_docs.py from dbpt.settings.all_settings. Types are those that `make_config` takes.
 """
 
 from __future__ import annotations

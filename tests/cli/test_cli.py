@@ -20,9 +20,9 @@ from unprivileged import unprivileged
 
 from dbpt.cli import fit_and_compare as fit_command
 from dbpt.cli import main
+from dbpt.settings.all_settings import SECTIONS
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import SECTIONS
 
 
 @pytest.fixture

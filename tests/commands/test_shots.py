@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from tiny import rows_of
 
 import dbpt
-from dbpt.data.dataset import few_shots, hold_out
+from dbpt.data.validation_split import few_shots, hold_out
 from dbpt.errors import InputError
 from dbpt.features import embed_images
 

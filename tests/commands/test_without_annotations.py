@@ -15,9 +15,9 @@ from dbpt.errors import InputError
 from dbpt.guesses import PSEUDO_METHODS
 from dbpt.guesses.catalogue import Family
 from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.settings.all_settings import TRUE_SELECTIONS
 from dbpt.settings.combinations import combinations, why_refused
 from dbpt.settings.config import FitConfig
-from dbpt.settings.sections import TRUE_SELECTIONS
 from dbpt.study.stages import arrange, prepare
 from dbpt.study.study import Study
 

@@ -14,8 +14,8 @@ from tar_files import write_tar
 
 from dbpt.data import load_dataset
 from dbpt.data.captions import captions_of
-from dbpt.data.dataset import few_shots
 from dbpt.data.other_columns import MOST_COLUMNS, text_of
+from dbpt.data.validation_split import few_shots
 from dbpt.errors import InputError
 from dbpt.settings.config import make_config
 from dbpt.study.data import configured_dataset, with_data

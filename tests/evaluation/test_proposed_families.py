@@ -13,8 +13,8 @@ from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.evaluation import explained_errors
 from dbpt.evaluation.family_guesses import Images, guess_families, halves
+from dbpt.evaluation.family_proposal import SMALLEST_DIFFERENCE, Explained, Rule, Score
 from dbpt.evaluation.family_ranking import false_discovery, likeness, score_families
-from dbpt.evaluation.family_score import SMALLEST_DIFFERENCE, Explained, Rule, Score
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.guesses.catalogue import Family, embed_families, without_classes
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dbpt.evaluation.family_guesses import GuessedFamily, Images
+from dbpt.evaluation.family_proposal import LARGEST_Q, Score
 from dbpt.evaluation.family_ranking import likeness, score_families
-from dbpt.evaluation.family_score import LARGEST_Q, Score
 from dbpt.guesses.value_families import CodedFamily
 
 N = 2000

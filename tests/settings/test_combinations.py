@@ -9,9 +9,9 @@ import dbpt
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.all_settings import TrainingSettings
 from dbpt.settings.combinations import combinations, why_refused
 from dbpt.settings.config import FitConfig, readers
-from dbpt.settings.sections import TrainingSettings
 
 ALL = list(combinations())
 PPA = {"prompts": "group", "group_source": "ppa"}

@@ -11,9 +11,9 @@ import torch
 
 from dbpt.environment import cache_folder
 from dbpt.errors import InputError
+from dbpt.settings.all_settings import SECTIONS
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.fields import Command, flag_of, options_of
-from dbpt.settings.sections import SECTIONS
 
 if sys.version_info >= (3, 11):
     import tomllib

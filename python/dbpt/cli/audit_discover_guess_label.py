@@ -11,8 +11,8 @@ import click
 from dbpt.cli import options as shared
 from dbpt.data.paths import use_of_folder
 from dbpt.errors import InputError
+from dbpt.settings.all_settings import AUDIT_SETTINGS, DISCOVER_SETTINGS, GUESS_SETTINGS
 from dbpt.settings.fields import Command
-from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS, GUESS_SETTINGS
 from dbpt.storage import files
 
 GATE_MISSED = 3

@@ -16,9 +16,9 @@ from click.shell_completion import CompletionItem
 
 from dbpt.data import DATASETS, SPLITS, parse_factors
 from dbpt.registry import Registry
+from dbpt.settings.all_settings import SECTIONS
 from dbpt.settings.config import RECIPES, FitConfig, override, read_config
 from dbpt.settings.fields import flag_of, main_first
-from dbpt.settings.sections import SECTIONS
 from dbpt.storage.files import is_missing, nearest_file
 
 logger = logging.getLogger(__name__)

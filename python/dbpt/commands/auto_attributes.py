@@ -19,10 +19,10 @@ from dbpt.evaluation.family_ranking import score_families
 from dbpt.guesses.catalogue import Family, embed_families, read_catalogue
 from dbpt.report.discovery_sentences import search_in_words, searched_errors
 from dbpt.report.text import count_of
+from dbpt.settings.all_settings import DISCOVER_SETTINGS
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import Command, options_of
-from dbpt.settings.sections import DISCOVER_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import configured_dataset, resolve_demo
 from dbpt.study.study import configured_backbone, embed_dataset

@@ -23,10 +23,10 @@ from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.report.tables import Shown
+from dbpt.settings.all_settings import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.settings.config import make_config, refuse_unread, shows_settings
 from dbpt.settings.fields import Command
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data

@@ -15,8 +15,8 @@ from dbpt.objectives import Objective
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.runs.feature_classifier import FeatureClassifier
+from dbpt.settings.all_settings import PRIOR_IMAGES
 from dbpt.settings.combinations import why_not_mixed
-from dbpt.settings.sections import PRIOR_IMAGES
 from dbpt.study.study import Study
 from dbpt.training.model_selection import Validation, validation_score
 

@@ -29,9 +29,9 @@ from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.report.table_notes import selection_text
 from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
+from dbpt.settings.all_settings import method_name
 from dbpt.settings.combinations import why_groups_stay_alike, why_not_mixed
 from dbpt.settings.fields import AUTO
-from dbpt.settings.sections import method_name
 from dbpt.study.study import Study
 from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.checkpoints import MAY_CHANGE

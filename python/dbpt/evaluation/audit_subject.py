@@ -31,9 +31,9 @@ from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.guesses.value_families import Coding
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.run_folder import read_saved
+from dbpt.settings.all_settings import AUDIT_SETTINGS
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import Command, flag_of
-from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data
 from dbpt.study.stages import log_warnings

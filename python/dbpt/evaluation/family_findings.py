@@ -12,8 +12,8 @@ from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.evaluation.accuracy_by_group import Group, counted_groups
 from dbpt.evaluation.discovery_fields import Finding, Rule, RuleKind, TriedFamily
 from dbpt.evaluation.family_guesses import Images
+from dbpt.evaluation.family_proposal import Score
 from dbpt.evaluation.family_ranking import group_tables
-from dbpt.evaluation.family_score import Score
 
 
 def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> TriedFamily:

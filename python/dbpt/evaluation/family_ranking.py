@@ -13,7 +13,7 @@ from dbpt.data.other_columns import Source
 from dbpt.environment import progress_bar
 from dbpt.evaluation.explained_by_attribute import BOOTSTRAPS, ExplainedErrors, explained_errors
 from dbpt.evaluation.family_guesses import Guessed, GuessedFamily, Images
-from dbpt.evaluation.family_score import LARGEST_Q, Explained, Score
+from dbpt.evaluation.family_proposal import LARGEST_Q, Explained, Score
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.groups.ids import contingency_table
 from dbpt.guesses.doubts import kappa

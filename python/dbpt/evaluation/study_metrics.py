@@ -17,8 +17,8 @@ from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.settings.all_settings import method_name, method_title
 from dbpt.settings.config import FitConfig
-from dbpt.settings.sections import method_name, method_title
 from dbpt.study.study import Study
 
 

@@ -7,8 +7,8 @@ from dbpt.guesses.trust import FactorGuesses
 from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.report.result_rows import SPLIT_NAMES, Summary, named
 from dbpt.report.text import coded_in_words, count_of, cross_validation_text, guesser, interval_text, percent, points
+from dbpt.settings.all_settings import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS, TRUE_SELECTIONS
 from dbpt.settings.fields import AUTO, varied_in_words
-from dbpt.settings.sections import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS, TRUE_SELECTIONS
 
 MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar"
 WORST_OF = {"wgp": "probability of the true class", "wga": "accuracy"}

@@ -9,15 +9,7 @@ from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS, LINEAR_HEADS
 from dbpt.heads.tensors import ByTensors
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.fields import (
-    AUTO,
-    CLUSTERS,
-    CODED,
-    NOT_WITH_WORD,
-    asked_word,
-    flag_of,
-)
-from dbpt.settings.sections import (
+from dbpt.settings.all_settings import (
     APPLICATIONS,
     DEFAULT_SELECTIONS,
     GROUP_SOURCES,
@@ -34,6 +26,14 @@ from dbpt.settings.sections import (
     TrainingSettings,
     WordSettings,
     method_name,
+)
+from dbpt.settings.fields import (
+    AUTO,
+    CLUSTERS,
+    CODED,
+    NOT_WITH_WORD,
+    asked_word,
+    flag_of,
 )
 
 

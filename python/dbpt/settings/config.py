@@ -18,10 +18,10 @@ from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
+from dbpt.settings.all_settings import DEFAULT_DRO_STEP
 from dbpt.settings.combinations import Settings, why_config_refused
 from dbpt.settings.fields import AUTO, asked_word, flag_of, main_first
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import DEFAULT_DRO_STEP
 from dbpt.storage.typed_json import read_toml
 
 

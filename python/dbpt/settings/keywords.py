@@ -1,6 +1,6 @@
 """The settings as keywords, so that editors and type checkers know each of them.
 
-Written by tools/write_docs.py from dbpt.settings.sections. Types are those that `make_config` takes.
+Written by tools/write_docs.py from dbpt.settings.all_settings. Types are those that `make_config` takes.
 """
 
 from __future__ import annotations

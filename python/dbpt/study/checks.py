@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.clip.named_files import check_named_files
 from dbpt.data import Dataset, check_precomputed_file
-from dbpt.data.dataset import MOST_VALIDATION_SHOTS
 from dbpt.data.stored_features import check_whole
+from dbpt.data.validation_split import MOST_VALIDATION_SHOTS
 from dbpt.errors import InputError, in_digits
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.all_settings import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
 from dbpt.study.study import Study
 

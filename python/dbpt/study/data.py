@@ -20,11 +20,11 @@ from dbpt.data import (
     parse_factors,
 )
 from dbpt.data.columns import PREDICTION_ROLES
-from dbpt.data.dataset import few_shots
 from dbpt.data.demo import draw_into_cache, mini_clip_paths
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
 from dbpt.data.text_array import TextIndex
+from dbpt.data.validation_split import few_shots
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, in_quotes
 from dbpt.guesses import GuessedFactors
@@ -34,9 +34,9 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import refuse_missing_data
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import classifier_of, read_classifier
+from dbpt.settings.all_settings import WordSettings
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import NOT_WITH_WORD, asked_word
-from dbpt.settings.sections import WordSettings
 from dbpt.study.column_attributes import check_coded, has_coded
 from dbpt.study.study import storing_texts
 

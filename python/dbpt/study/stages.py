@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from dbpt import clip
 from dbpt.cautions import Caution, caution
 from dbpt.data import SPLITS, Dataset, check_precomputed_file
-from dbpt.data.dataset import check_classes, hold_out
+from dbpt.data.dataset import check_classes
 from dbpt.data.text_array import Texts
+from dbpt.data.validation_split import hold_out
 from dbpt.data.writing import Column
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.apply_method import doubts_column

@@ -30,8 +30,8 @@ from dbpt.guesses.methods import drawn_known
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.guesses.value_families import Coding
 from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
+from dbpt.settings.all_settings import BackboneSettings
 from dbpt.settings.config import FitConfig, readers
-from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.tensors import TEXTS, StoredArrays
 from dbpt.study.column_attributes import coded_attributes
 

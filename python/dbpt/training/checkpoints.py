@@ -12,8 +12,8 @@ import torch
 
 from dbpt.data.stored_features import stored
 from dbpt.errors import InputError, in_digits
+from dbpt.settings.all_settings import TrainingSettings
 from dbpt.settings.config import FitConfig
-from dbpt.settings.sections import TrainingSettings
 from dbpt.storage.tensors import read_tensors, write_tensors
 from dbpt.storage.typed_json import AnyFloat, Count, typed_json
 from dbpt.training.model_selection import EpochRecord, PeakRates, Rows

@@ -19,7 +19,7 @@ from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
 from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.objectives.base import EXCLUDED, class_logits
-from dbpt.settings.sections import PROBABILITY_SELECTIONS
+from dbpt.settings.all_settings import PROBABILITY_SELECTIONS
 from dbpt.storage.typed_json import Count, Share
 
 

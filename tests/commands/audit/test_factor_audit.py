@@ -19,9 +19,9 @@ from dbpt.evaluation.audit_verdict import audited_factors, holm, verdict_of_fact
 from dbpt.evaluation.audited_predictions import UserPredictions
 from dbpt.guesses import GuessedFactors, PseudoAttributes
 from dbpt.report.audit_sentences import factors_in_words, factors_with_sentences
+from dbpt.settings.all_settings import AUDIT_SETTINGS
 from dbpt.settings.config import make_config
 from dbpt.settings.fields import options_of
-from dbpt.settings.sections import AUDIT_SETTINGS
 
 NAMES = {"style": ["photo", "sketch"], "place": ["home", "street", "field"], "size": ["near", "far"]}
 CLASSES = ("cat", "dog", "fox")

@@ -36,9 +36,9 @@ from dbpt.report.tables import csv_of_lines
 from dbpt.report.text import setting_texts
 from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
+from dbpt.settings.all_settings import AUDIT_SETTINGS
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.stages import image_columns, judged_class_words, judged_guesses, log_warnings
 from dbpt.study.study import Study, true_or_pseudo

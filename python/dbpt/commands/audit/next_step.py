@@ -16,8 +16,8 @@ from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.text import label_command
 from dbpt.runs.run_folder import RUN_FOLDER
+from dbpt.settings.all_settings import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.settings.fields import Command
-from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
 TRAINING_SETTINGS = AUDIT_SETTINGS | {"group_template"}
 """Settings that the next commands, which may train, take over from the audit or from its run."""

@@ -40,10 +40,10 @@ from dbpt.report.results_page import (
 from dbpt.report.tables import csv_of_lines, table_lines
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
+from dbpt.settings.all_settings import GUESS_SETTINGS
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import AUTO, Command, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
-from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.checks import setting_warnings
 from dbpt.study.data import with_data

@@ -18,10 +18,7 @@ from dbpt.evaluation.repeats import rows_named
 from dbpt.evaluation.results import Row
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
-from dbpt.settings.combinations import why_not_mixed, why_refused
-from dbpt.settings.config import FitConfig, make_config, readers
-from dbpt.settings.fields import check_setting, flag_of, value_in_words, varied_in_words
-from dbpt.settings.sections import (
+from dbpt.settings.all_settings import (
     GROUP_SOURCES,
     GroupSettings,
     HeadSettings,
@@ -29,6 +26,9 @@ from dbpt.settings.sections import (
     method_name,
     method_title,
 )
+from dbpt.settings.combinations import why_not_mixed, why_refused
+from dbpt.settings.config import FitConfig, make_config, readers
+from dbpt.settings.fields import check_setting, flag_of, value_in_words, varied_in_words
 
 BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed

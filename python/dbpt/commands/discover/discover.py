@@ -23,8 +23,8 @@ from dbpt.evaluation.discovery_fields import Confirmation, TriedFamily
 from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.evaluation.family_findings import tried_family
 from dbpt.evaluation.family_guesses import GuessedFamily, Images
+from dbpt.evaluation.family_proposal import Score
 from dbpt.evaluation.family_ranking import errors_of, group_tables, score_families
-from dbpt.evaluation.family_score import Score
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.discovery_sentences import families_in_words
@@ -33,10 +33,10 @@ from dbpt.report.tables import csv_of_lines
 from dbpt.report.text import count_of, setting_texts
 from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.settings.all_settings import DISCOVER_SETTINGS
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import Command
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import DISCOVER_SETTINGS
 from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.stages import log_warnings
 

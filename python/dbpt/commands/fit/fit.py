@@ -30,10 +30,10 @@ from dbpt.report.results_page import (
 )
 from dbpt.report.text import label_command
 from dbpt.runs.run_folder import RUN_FOLDER
+from dbpt.settings.all_settings import method_name
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO, Command
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import method_name
 from dbpt.study.data import with_data
 from dbpt.study.stages import log_warnings, prepare
 from dbpt.study.study import Study

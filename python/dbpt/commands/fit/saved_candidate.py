@@ -19,9 +19,9 @@ from dbpt.data.stored_features import Features
 from dbpt.evaluation.results import Choice, Row
 from dbpt.groups import SMALL_GROUP
 from dbpt.objectives.training_free import GroupPromptsSum
+from dbpt.settings.all_settings import PROBABILITY_SELECTIONS
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
-from dbpt.settings.sections import PROBABILITY_SELECTIONS
 from dbpt.study.stages import judged_class_words
 from dbpt.study.study import Study
 from dbpt.training.model_selection import shrunken_means
