@@ -1,4 +1,4 @@
-"""`Dataset`: paths, labels, attributes and splits of images; rows drawn or held out of it; checks that it can be used.
+"""`Dataset`: paths, labels, attributes and splits of images; checks that it can be used.
 
 No image is opened.
 """
