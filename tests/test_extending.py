@@ -300,6 +300,7 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
     for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
         assert all(name in registry for name in registry.loaded)
     assert FitConfig(objective="jtt", head="adapter").default_lr == 0.01
+    assert type("Mine", (LinearHead,), {"default_lr": {"adamw": 0.5}}).default_lr == {"adamw": 0.5, "sgd": 0.1}
     plan = make_plan(shared_settings({}), ["zero-shot", "dbpt:true"], ["prompt", "linear"], 1)
     assert [is_cell_file(f"{cell.name}.safetensors") for cell in plan.cells] == [True, True, True]
     assert DATASETS.get("photos/train.csv") is None

@@ -121,7 +121,8 @@ def array(name: str, values: Any) -> NDArray[Any]:
     try:
         result = np.asarray(host)
     except (RuntimeError, TypeError, ValueError):
-        raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected an array") from None
+        expected = f"an array; {JOIN} of several batches" if isinstance(values, list | tuple) else "an array"
+        raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected {expected}") from None
     if result.ndim == 0:  # what NumPy makes of a dict, a set, a generator or a text
         expected = "an array, a list, a tensor or a column of a data frame"
         expected += ", with a value for each row (a loss: reduction='none')" if is_tensor(values) else ""
@@ -129,6 +130,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
     return result
 
 
+JOIN = "torch.cat or numpy.concatenate makes one"
 KINDS = {"": "values", "b": "booleans", "iu": "integers", "iuf": "numbers", "biuf": "numbers"}
 
 
@@ -164,6 +166,8 @@ def vector(
             is_number = vector.dtype.kind in "bf"
             if not is_number or (vector == np.trunc(vector)).all():  # not of scores, whose fractions would be lost
                 expected += f" ({'.astype(int)' if is_number else 'numpy.unique(..., return_inverse=True)'} makes them)"
+        if vector.ndim == 2 and isinstance(values, list | tuple):
+            expected += f"; {JOIN} of several batches"
         frame = f" (a {type(values).__name__})" if hasattr(values, "columns") else ""
         raise InputError(f"{name}{frame} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}")
     return vector

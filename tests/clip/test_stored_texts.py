@@ -64,5 +64,5 @@ def test_every_command_keeps_them_in_its_cache(tiny, tiny_run, tmp_path):
     dbpt.guess_attributes(tiny.table, cache=tmp_path / "guess", attributes=wordings, **settings)
     assert len(texts.files()) == 6  # one of the five sentences that test the trust is the words' own; and other words
     dbpt.audit(None, predictions=tiny_run, cache=tmp_path / "audit", attributes=wordings)
-    assert len(StoredArrays(tmp_path / "audit" / "texts").files()) == 6
+    assert len(StoredArrays(tmp_path / "audit" / "texts").files()) == 7  # and those of class and attribute
     assert load_backbone(tiny.model, tiny.weights).stored_texts is None

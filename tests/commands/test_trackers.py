@@ -15,7 +15,7 @@ import dbpt
 from dbpt.cli import main
 from dbpt.commands.callbacks import TRACKERS, Tracker, Watch, _unique
 from dbpt.errors import InputError
-from dbpt.settings import sections
+from dbpt.settings import all_settings
 
 GROUPS = ("box - meadow", "box - lake", "disc - meadow", "disc - lake")
 FAST = {"head": "linear", "epochs": 3}
@@ -71,7 +71,7 @@ def final(name, run):
 
 
 def test_each_name_of_the_setting_is_a_tracker():
-    assert tuple(TRACKERS) == sections.TRACKERS
+    assert tuple(TRACKERS) == all_settings.TRACKERS
 
 
 def test_tensorboard_reads_a_fit_a_resumed_one_and_the_next_one(tiny, tmp_path, monkeypatch):

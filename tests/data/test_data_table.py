@@ -60,11 +60,13 @@ def test_what_exists_but_is_no_file_is_not_called_missing(table, tmp_path):
         "dangling.jpg": "is a link to gone.jpg, which is not a file",
         "pipe.jpg": "is not a regular file",
         "no.jpg": f"is not in {tmp_path}",
+        "s\\b.jpg": f"is not in {tmp_path}",
     }
     path = table(rows("a.jpg,x,train", "b.jpg,y,train", *(f"{name},y,train" for name in kinds)))
     problems = check_data(path).problems
     for name, kind in kinds.items():
-        assert [line for line in problems if line.endswith(f"image {name!r} {kind}")]
+        hint = "; write paths with '/'" if name == "s\\b.jpg" else ""
+        assert [line for line in problems if line.endswith(f"image {name!r} {kind}{hint}")]
         message = refused(table(rows("a.jpg,x,train", "b.jpg,y,train", f"{name},y,train")))
         assert f"image {name!r} {kind} (1 of 3" in message
 

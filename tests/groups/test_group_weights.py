@@ -178,6 +178,8 @@ def loads(weights, entries):
         (lambda w: w.observe([0], 0.5), "^p_true is 0.5, of type float"),
         (lambda w: w.observe([0], torch.ones(1, dtype=torch.complex64)), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0, [1]], [0.5, 0.5]), "^groups is ragged"),
+        (lambda w: w.observe(torch.ones(3).split(2), [0.5, 0.5]), "^groups is ragged.* torch.cat or numpy.concatenate"),
+        (lambda w: w.observe([[0, 1], [1, 0]], [0.5, 0.5]), r"^groups has shape \(2, 2\).* torch.cat or numpy.conc"),
         (lambda w: w.observe([0], torch.ones(1, device="meta")), "^p_true is a tensor that cannot be copied"),
         (lambda w: w.observe([2**64 - 1], [0.5]), "^groups holds 18446744073709551615; expected integers up to 2"),
         (lambda w: w.observe([0], torch.tensor(0.5)), "^p_true is tensor.*, with a value for each row"),

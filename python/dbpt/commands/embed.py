@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import DataLike, Dataset
-from dbpt.data.dataset import check_classes, missing_rows, repeated_paths, why_missing
+from dbpt.data.dataset import SLASHES, check_classes, missing_rows, repeated_paths, why_missing
 from dbpt.data.loading import published_notes
 from dbpt.data.stored_features import StoredFeatures, check_whole
 from dbpt.environment import progress_bar, take_own_gpu
@@ -187,7 +187,11 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
         raise InputError("--embeddings: there are no images to check; leave it out to check the images of the rows")
     missing = missing_rows(dataset)
     logger.info(f"decoding {len(dataset) - len(missing)} images")
-    absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} {why_missing(dataset, row)}" for row in missing]
+    hints = [f"; {SLASHES}" if "\\" in dataset.paths[row] else "" for row in missing]
+    absent = [
+        f"{dataset.where(row)}: image {dataset.paths[row]!r} {why_missing(dataset, row)}{hint}"
+        for row, hint in zip(missing, hints, strict=True)
+    ]
     problems = _first_few(list(repeated_paths(dataset)), "paths are repeated")
     try:
         check_classes(dataset)

@@ -22,6 +22,7 @@ from dbpt.errors import InputError
 from dbpt.groups import group_ids, group_name
 
 SPLITS = ("train", "val", "test")
+SLASHES = "write paths with '/'"
 Split = Literal["train", "val", "test"]
 Average = Literal["plain", "adjusted"]
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -316,7 +317,7 @@ def _check_images(dataset: Dataset) -> None:
         return
     path, hint = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
     if "\\" in path:
-        hint = "write paths with '/'"
+        hint = SLASHES
     elif len(missing) == len(dataset):
         hint = "name the folder that the paths are relative to with --root"
     problem = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"

@@ -54,7 +54,7 @@ class Head(torch.nn.Module, ByTensors, Registered):
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the `FitConfig` settings that `build` takes as keywords."""
     default_lr: ClassVar[Mapping[str, float]] = {"adamw": 0.01, "sgd": 0.1}
-    """The peak learning rate for each optimizer, unless the user gives one."""
+    """The peak learning rate for each optimizer, unless the user gives one; those left out are these."""
     saves_parameters: ClassVar[bool] = False
     """True if the run folder gets ``NAME.safetensors`` with the trained parameters beside the classifier."""
     reads_context: ClassVar[bool] = False
@@ -63,6 +63,10 @@ class Head(torch.nn.Module, ByTensors, Registered):
     """False if outputs that begin alike stay so, since their weights are not trained."""
     multiply_adds: int = 0
     """The rough cost of a forward pass of a batch; a small one is run on one thread."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.default_lr = {**Head.default_lr, **cls.default_lr}
 
     @classmethod
     def check(cls, backbone: Backbone, prompts: Prompts, **settings: Any) -> None:

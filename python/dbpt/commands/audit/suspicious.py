@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import zero_shot_logits
+from dbpt import clip
 from dbpt.data.text_array import Texts
 from dbpt.data.writing import Column
 from dbpt.evaluation.audit_fields import Suspicious
@@ -84,7 +84,7 @@ def probabilities_at_attributes(subject: Subject, codes: NDArray[np.int64]) -> N
     """
     images, dataset = subject.embedded, subject.dataset
     sentences = group_texts(dataset.words)
-    logits_nG = zero_shot_logits(images.backbone, images.features, *sentences, rows=subject.audited)
+    logits_nG = clip.zero_shot_logits(images.backbone, images.features, *sentences, rows=subject.audited)
     logits_nCA = logits_nG.reshape(len(codes), dataset.num_classes, -1)
     is_known = (codes >= 0)[:, None]
     logits_nC = np.where(is_known, logits_nCA[np.arange(len(codes)), :, codes], logits_nCA.mean(axis=2))
