@@ -45,6 +45,13 @@ MUTANTS = [
         "build_objective(study, objective, rows[1]",
         "commands/group_prompts",
     ),
+    (
+        "commands/audit/suspicious.py",
+        "if compares_attributes and grouping.has_words",
+        "if False",
+        "commands/audit/suspicious",
+    ),
+    ("commands/audit/suspicious.py", "weights_CAD[:, code]", "weights_CAD[:, 0]", "commands/audit/suspicious"),
     ("storage/row_files.py", "_identity(os.fstat(file.fileno())) != self._seen", "False", "storage/row_files"),
     ("data/stored_features.py", "out[order] = ordered", "out[:] = ordered", "storage/row_files"),
     ("training/gradients.py", "(len(own) / len(batch))", "1", "training/large_batches"),

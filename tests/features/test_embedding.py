@@ -61,6 +61,11 @@ def test_what_another_process_has_finished_since_the_look_up_is_not_computed_aga
     assert found.complete(batch_size=4) == 0
 
 
+def test_a_device_is_checked_though_nothing_is_computed(command, refusal, task):
+    command(*arguments(task))
+    assert refusal(*arguments(task, "--device", "gpu")).startswith("--device 'gpu': not usable here")
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

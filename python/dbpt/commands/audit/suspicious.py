@@ -16,6 +16,7 @@ from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
 from dbpt.heads.class_and_group_prompts import group_texts
 from dbpt.report.thumbnails import ImageFiles
+from dbpt.runs.feature_classifier import zero_shot_classifier
 
 SHOWN, MOST_BYTES = 100, 5_000
 """Pictures of a kind on the page, and the bytes of each."""
@@ -80,16 +81,17 @@ def probabilities_at_attributes(subject: Subject, codes: NDArray[np.int64]) -> N
 
     Args:
         subject: the n audited images.
-        codes: (n,) the attribute that the sentences of each image name; with -1 the mean over all stands for it.
+        codes: (n,) the attribute that the sentences of each image name; with -1 the mean of all logits stands for it.
     """
-    images, dataset = subject.embedded, subject.dataset
-    sentences = group_texts(dataset.words)
-    logits_nG = clip.zero_shot_logits(images.backbone, images.features, *sentences, rows=subject.audited)
-    logits_nCA = logits_nG.reshape(len(codes), dataset.num_classes, -1)
-    is_known = (codes >= 0)[:, None]
-    logits_nC = np.where(is_known, logits_nCA[np.arange(len(codes)), :, codes], logits_nCA.mean(axis=2))
-    likely = np.exp(logits_nC - logits_nC.max(axis=1, keepdims=True))
-    return np.asarray(likely / likely.sum(axis=1, keepdims=True))
+    images, words = subject.embedded, subject.dataset.words
+    weights_GD = clip.zero_shot_weights(images.backbone, *group_texts(words))
+    weights_CAD = weights_GD.reshape(len(words.classes), -1, weights_GD.shape[1])
+    found = np.empty((len(codes), len(weights_CAD)), np.float32)
+    for code in np.unique(codes):
+        weights_CD = weights_CAD.mean(axis=1) if code < 0 else weights_CAD[:, code]
+        features = images.features.take(subject.audited[codes == code])
+        found[codes == code] = zero_shot_classifier(images.backbone, weights_CD).probabilities(features)
+    return found
 
 
 def suspicious_pictures(columns: Mapping[str, Column], root: Path, page: Path) -> list[dict[str, Any]]:
