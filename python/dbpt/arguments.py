@@ -121,7 +121,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
     try:
         result = np.asarray(host)
     except (RuntimeError, TypeError, ValueError):
-        expected = f"an array; {JOIN} of several batches" if isinstance(values, list | tuple) else "an array"
+        expected = f"an array{JOIN}" if isinstance(values, list | tuple) else "an array"
         raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected {expected}") from None
     if result.ndim == 0:  # what NumPy makes of a dict, a set, a generator or a text
         expected = "an array, a list, a tensor or a column of a data frame"
@@ -130,7 +130,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
     return result
 
 
-JOIN = "torch.cat or numpy.concatenate makes one"
+JOIN = "; torch.cat or numpy.concatenate makes one of several batches"
 KINDS = {"": "values", "b": "booleans", "iu": "integers", "iuf": "numbers", "biuf": "numbers"}
 
 
@@ -167,7 +167,7 @@ def vector(
             if not is_number or (vector == np.trunc(vector)).all():  # not of scores, whose fractions would be lost
                 expected += f" ({'.astype(int)' if is_number else 'numpy.unique(..., return_inverse=True)'} makes them)"
         if vector.ndim == 2 and isinstance(values, list | tuple):
-            expected += f"; {JOIN} of several batches"
+            expected += JOIN
         frame = f" (a {type(values).__name__})" if hasattr(values, "columns") else ""
         raise InputError(f"{name}{frame} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}")
     return vector
