@@ -74,6 +74,7 @@ def test_the_table_ranks_the_wrong_labels_first(audited, flipped):
     qualities = [float(row["label_quality"]) for row in rows]
     assert qualities == sorted(qualities)
     assert len(wrong & {row["path"] for row in rows[:24]}) >= 14
+    assert abs(audited.figures.suspicious.share_wrong - len(wrong) / 240) < 0.02
 
 
 def test_half_of_the_wrong_labels_are_called_so_and_few_others(draws):
@@ -175,7 +176,8 @@ def test_errors_that_are_mostly_wrong_labels_are_a_warning(draws):
             (label, attribute, kind) == (named.class_name, named.attribute, WRONG) and prediction != label
             for label, attribute, kind, prediction in zip(*columns, strict=True)
         )
-        assert [each.values["n"] for each in warnings] == [n] * (2 * n >= named.n - named.correct)
+        errors = named.n - named.correct
+        assert [(each.values["n"], each.values["of"]) for each in warnings] == [(n, errors)] * (2 * n >= errors)
         said += len(warnings)
     assert 6 <= said < 12
 
