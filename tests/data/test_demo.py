@@ -13,7 +13,7 @@ from PIL import Image
 import dbpt.data.demo
 from dbpt.data import demo as layouts
 from dbpt.data import load_dataset
-from dbpt.data.demo import DEMO_NAMES
+from dbpt.data.demo import DEMO_NAMES, write_demo
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import resolve_demo
@@ -72,6 +72,16 @@ def test_the_reader_of_the_original_finds_the_planned_rows(name: str, tmp_path: 
     assert not any("published" in note for note in data.notes)
     (root / "not-the-published-data.txt").unlink()
     assert any("published" in note for note in load_dataset(name.removeprefix("demo-"), root).notes)
+
+
+def test_a_misspelt_name_gets_the_nearest_and_a_negative_seed_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'demo-waterbird'.*did you mean 'demo-waterbirds'"):
+        write_demo("demo-waterbird", "nowhere")
+    with pytest.raises(InputError, match=r"'xyz'.*demo-celeba"):
+        write_demo("xyz", "nowhere")
+    with pytest.raises(InputError, match="--seed is -1"):
+        write_demo("demo-celeba", "nowhere", seed=-1)
+    assert not Path("nowhere").exists()
 
 
 def test_failing_midway_leaves_nothing(tmp_path, monkeypatch) -> None:
