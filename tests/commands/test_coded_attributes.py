@@ -235,7 +235,7 @@ def test_groups_by_a_column_or_by_brightness_mend_what_errors_go_with(tiny, tmp_
     table = tmp_path / "lamps.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
     backbone = tiny.backbone | {"pretrained": str(tmp_path / "plain.safetensors")}
-    settings = backbone | {"lr": 0.1, "model_selection": "last", "min_group_count": 0.0}
+    settings = backbone | {"lr": 0.2, "epochs": 100, "model_selection": "last", "min_group_count": 0.0}
     for attributes in ("column:lamp", "measured:brightness"):
         audit = dbpt.audit(table, predictions="probe", split="train", attributes=attributes, **backbone)
         assert audit.verdict.kind == "bias"

@@ -239,8 +239,8 @@ def test_true_attributes_change_nothing(annotated, few):
     assert found[0] == found[1] == found[2] and len(found[0]) > 10
 
 
-def test_a_run_is_searched_without_its_attribute(tiny_run):
-    figures = dbpt.discover(predictions=tiny_run).figures
+def test_a_run_is_searched_without_its_attribute(tiny_run, demo):
+    figures = dbpt.discover(predictions=tiny_run, catalogue=demo["catalogue"]).figures
     assert figures.predictions_by == "run" and figures.data.attributes == []
     assert "--attributes" not in figures.command
 

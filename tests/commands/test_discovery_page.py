@@ -21,7 +21,7 @@ SOURCES = ("words", "column", "measured", "caption", "pair")
 
 
 @pytest.fixture(scope="module")
-def found(tiny, tmp_path_factory) -> dbpt.Discovery:
+def found(tiny, short_catalogue, tmp_path_factory) -> dbpt.Discovery:
     """A search in which errors go with a column of hostile name and values, and with captions."""
     random, rows = np.random.default_rng(0), tiny.rows()
     camera, other = random.integers(0, 2, (2, len(rows)))

@@ -20,6 +20,7 @@ def kinds(warnings):
     return [each["kind"] for each in warnings if each["kind"].startswith("class ")]
 
 
+@pytest.mark.usefixtures("short_catalogue")
 @pytest.mark.parametrize(("classes", "first"), [({}, None), ({"classes": SWAPPED}, "class words")])
 def test_wrong_words_are_named_by_every_command_and_right_ones_by_none(classes, first, tiny, tmp_path):
     run = fit(tiny, tmp_path / "run", head="linear", prompts="class", baselines=False, **classes)

@@ -97,7 +97,7 @@ def test_intervals_cover_the_truth_and_estimates_are_right_on_average(shares, er
     """200 samples of 200 images. With a true coverage of 95 %, under 90 % would come once in 400 times."""
     split = Split(1, 3000, shares, error, accuracies=accuracies)
     true_accuracy = (split.pseudo == split.attributes).mean()
-    found = [estimate(split.sample(200, seed), draws=200, seed=seed) for seed in range(200)]
+    found = [estimate(split.sample(200, seed), draws=100, seed=seed) for seed in range(200)]
     truth = [split.accuracy(g) for g in range(4)]
     groups = np.array([covered(f.accuracy, truth) for f in found])
     assert covered([f.pseudo_accuracy for f in found], true_accuracy).mean() > 0.9
@@ -117,7 +117,7 @@ def test_intervals_cover_where_a_person_stops_early(labelled):
     right = split.pseudo == split.attributes
     pseudo_groups = split.labels * 2 + split.pseudo
     precision = [right[pseudo_groups == group].mean() for group in range(4)]
-    found = [estimate(split.sample(200, seed, labelled), draws=200, seed=seed) for seed in range(200)]
+    found = [estimate(split.sample(200, seed, labelled), draws=100, seed=seed) for seed in range(200)]
     # of three labels 89.8 % in 1,500 samples; a mean of 200 has a standard deviation of 2.1 points
     assert covered([f.pseudo_accuracy for f in found], right.mean()).mean() > (0.9 if labelled > 3 else 0.85)
     assert np.concatenate([covered(f.precision, precision) for f in found]).mean() > 0.9
