@@ -1,10 +1,11 @@
 """Zero-shot logits for other loops: what open_clip computes, ensembled over sentences; bad input is named."""
 
-import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from traced_memory import traced
 
 import dbpt
 from dbpt.errors import InputError
@@ -70,10 +71,7 @@ def test_mapped_features_are_not_copied(backbone, tmp_path, monkeypatch):
     np.save(tmp_path / "f.npy", np.ones((6400, backbone.embed_dim), np.float16))
     mapped = np.load(tmp_path / "f.npy", mmap_mode="r")
     for rows in (None, np.arange(0, 6400, 2)):
-        tracemalloc.start()
-        dbpt.zero_shot_logits(backbone, mapped, SENTENCES, rows=rows)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        _, _, peak = traced(partial(dbpt.zero_shot_logits, backbone, mapped, SENTENCES, rows=rows))
         assert peak < mapped.nbytes / 4
 
 

@@ -1,12 +1,11 @@
 """Features instead of images: how rows are aligned, checked and made unit length; files, folders and Parquet."""
 
-import tracemalloc
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from table_files import rows
+from traced_memory import traced
 
 from dbpt.data import load_dataset
 from dbpt.data import stored_features as precomputed
@@ -238,10 +237,7 @@ def test_names_of_many_rows_are_held_as_bytes(tmp_path, monkeypatch):
     dataset = load_dataset(tmp_path / "many.csv", images=False)
     file = parquet(tmp_path / "f.parquet", [[1.0, 0.0, 0.0]] * n, names[::-1])
     FeaturesByPath(file)  # imports pyarrow
-    tracemalloc.start()
-    folder = FeaturesByPath(file)
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    folder, held, _ = traced(lambda: FeaturesByPath(file))
     with monkeypatch.context() as patch:
         patch.setattr("os.path.normpath", None)  # no path is spelt in another way
         assert np.array_equal(folder.rows_of(dataset), np.arange(n)[::-1])

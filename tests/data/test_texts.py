@@ -2,7 +2,6 @@
 
 import io
 import json
-import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from table_files import refused
+from traced_memory import traced
 
 from dbpt.data import load_dataset
 from dbpt.data import text_array as texts
@@ -125,20 +125,14 @@ def test_bytes_that_are_no_text_in_a_late_block(written, content):
 
 
 def test_a_table_takes_a_part_of_the_memory_of_lists(tmp_path):
-    def memory(read):
-        tracemalloc.start()
-        kept = read()
-        used = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return np.array(used if len(kept) > 1 else ())
-
     file = tmp_path / "rows.csv"
     file.write_text(
         "path,label\n" + "".join(f"images/{row:09}.jpg,{'cat' if row % 3 else 'dog'}\n" for row in range(100_000))
     )
     load_dataset(file, images=False)
-    lists = memory(lambda: [line.split(",") for line in file.read_text().split("\n")])
-    assert (memory(lambda: load_dataset(file, images=False)) < lists / 2).all()
+    _, *of_lists = traced(lambda: [line.split(",") for line in file.read_text().split("\n")])
+    _, *of_texts = traced(lambda: load_dataset(file, images=False))
+    assert (np.array(of_texts) < np.array(of_lists) / 2).all()
 
 
 def test_long_tables_of_images_are_parquet_and_read_back(tmp_path, monkeypatch):

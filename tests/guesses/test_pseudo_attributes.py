@@ -1,11 +1,11 @@
 """Pseudo attributes from logits: what each method does, and what bad input gets."""
 
-import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 import reference
+from traced_memory import traced
 
 from dbpt.errors import InputError
 from dbpt.guesses import label_attributes
@@ -102,11 +102,9 @@ def test_nothing_as_long_as_the_rows_is_allocated_beside_the_buffers(method, mon
     rows = 1_000_000
     logits, _ = shifted_logits(rows)
     logits, out = logits.astype(np.float16), np.zeros(rows, np.uint8)
-    tracemalloc.start()  # NumPy reports its arrays; the core allocates by blocks, and for few rows near ties
-    label_attributes(logits, method=method, out=out, posterior=False, confidence=False, num_threads=1)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < rows  # not even a byte a row
+    less = {"posterior": False, "confidence": False, "num_threads": 1}
+    _, _, peak = traced(lambda: label_attributes(logits, method=method, out=out, **less))
+    assert peak < rows  # not even a byte a row; the core allocates by blocks, and for few rows near ties
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,9 +1,8 @@
 """What DFR needs in memory to standardise; `test_papers.py` compares its layer with the procedure of the paper."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
+from traced_memory import traced
 
 from dbpt.objectives.jtt_afr_dfr import _standard
 
@@ -12,10 +11,7 @@ from dbpt.objectives.jtt_afr_dfr import _standard
 def test_some_columns_at_a_time_give_the_same_bits_in_less_memory(width):
     features = np.random.default_rng(0).standard_normal((5_000, width), dtype=np.float32)
     features[:, width // 2] = 3
-    tracemalloc.start()
-    mean, scale = _standard(features)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    (mean, scale), _, peak = traced(lambda: _standard(features))
     whole = features.astype(np.float64)
     deviation = whole.std(axis=0)
     deviation[width // 2] = 1

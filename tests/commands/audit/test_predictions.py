@@ -1,7 +1,6 @@
 """The user's predictions: what is read, in which order, and the one line that every bad file gets."""
 
 import os
-import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from runs import said
 from table_files import rows
+from traced_memory import traced
 
 from dbpt.data import load_dataset
 from dbpt.data.writing import csv_text
@@ -97,11 +97,8 @@ def test_a_long_array_is_read_without_an_object_for_each_row(tmp_path, dtype):
     (tmp_path / "long.csv").write_text("label\n" + "cat\ndog\n" * (n // 2))
     dataset, codes = load_dataset(tmp_path / "long.csv", images=False), np.arange(n) % 2
     np.save(tmp_path / "mine.npy", codes if dtype == "int64" else np.array(["cat", "dog"])[codes])
-    tracemalloc.start()
-    predictions = user_predictions(tmp_path / "mine.npy", dataset).predictions
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert np.array_equal(predictions, codes) and most < 60 * n
+    found, _, most = traced(lambda: user_predictions(tmp_path / "mine.npy", dataset))
+    assert np.array_equal(found.predictions, codes) and most < 60 * n
 
 
 @pytest.mark.parametrize("cells", [("1", "1", "0", "0"), ("1.0", "1.0", "0.0", "0.0"), (" dog", "dog", "cat ", "cat")])
