@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 from comparisons import EPOCHS, METHODS, compare, contents
+from folders import change_json
 from launched import wait_until
 from launcher import leftovers
 
@@ -154,8 +155,7 @@ def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_
 
 def test_a_comparison_of_an_older_version_is_refused_before_anything_of_it_changes(tiny, tmp_path):
     compare(tiny, tmp_path / "c", methods="zero-shot", seeds=1)
-    plan = json.loads((tmp_path / "c/plan.json").read_text())
-    (tmp_path / "c/plan.json").write_text(json.dumps(plan | {"schema_version": 3}))
+    change_json(tmp_path / "c/plan.json", schema_version=3)
     before = contents(tmp_path / "c")
     with pytest.raises(InputError, match="plan.json: written by an older dbpt .*; make it again"):
         compare(tiny, tmp_path / "c", methods="zero-shot", seeds=1, resume=True)

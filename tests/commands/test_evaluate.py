@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from folders import files_in
+from folders import change_json, files_in
 from runs import metrics_of, without
 from safetensors.numpy import load_file
 
@@ -46,8 +46,7 @@ def test_the_adjusted_average_needs_training_rows(tiny, tiny_run, copied, test_o
     cache = ("--cache", tiny.cache)
     out = printed("evaluate", tiny_run, test_only, *cache, "--average", "adjusted")
     assert "average and gap: adjusted" in " ".join(out.split())
-    unknown = {"dataset": {"counts": {"train": [1, 2, -3]}}}
-    (copied / "metrics.json").write_text(json.dumps(metrics_of(tiny_run) | unknown))
+    change_json(copied / "metrics.json", dataset={"counts": {"train": [1, 2, -3]}})
     _, out, err = command("evaluate", copied, test_only, *cache)
     assert "average and gap: plain, over all images" in out
     assert "metrics.json: " in err and "; this evaluation goes on without" in err
@@ -114,9 +113,8 @@ def test_evaluate_takes_the_runs_own_root_and_another_cache(tiny, tmp_path):
 
 
 def test_evaluate_misses_a_tokenizer_before_it_embeds(tiny, copied, test_only, monkeypatch):
-    description = json.loads((copied / "run.json").read_text())
-    description["backbone"]["tokenizer"] = {"kind": "file", "path": "gone.json", "sha256": "0"}
-    (copied / "run.json").write_text(json.dumps(description))
+    backbone, gone = dbpt.load(copied).backbone.spec, {"kind": "file", "path": "gone.json", "sha256": "0"}
+    change_json(copied / "run.json", backbone=backbone | {"tokenizer": gone})
     monkeypatch.setattr("dbpt.study.study.embed_dataset", None)
     with pytest.raises(InputError, match=r"gone\.json: cannot read the tokenizer: No such file"):
         dbpt.evaluate(copied, test_only, cache=str(tiny.cache))

@@ -5,6 +5,7 @@ import sys
 
 import pandas
 import pytest
+from folders import change_json
 from markupsafe import escape
 from runs import said
 
@@ -126,7 +127,6 @@ def test_a_file_that_was_changed_is_refused(copied, change, message):
 def test_a_folder_without_a_finished_run_is_refused(copied, tmp_path):
     with pytest.raises(InputError, match="not a run folder"):
         dbpt.Result.read(tmp_path)
-    marker = json.loads((copied / "run.json").read_text())
-    (copied / "run.json").write_text(json.dumps(marker | {"status": "training"}))
+    change_json(copied / "run.json", status="training")
     with pytest.raises(InputError, match="this run is not finished"):
         dbpt.Result.read(copied)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from folders import change_json
 from runs import fit
 from safetensors.numpy import load_file
 
@@ -13,15 +14,13 @@ from dbpt import InputError
 from dbpt.storage.tensors import write_tensors
 
 
-def damage_status(run):
-    description = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(description | {"status": "training"}))
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_status, "this run is not finished; finish it with: dbpt fit --resume --out "),
+        (
+            lambda run: change_json(run / "run.json", status="training"),
+            "this run is not finished; finish it with: dbpt fit --resume --out ",
+        ),
         (lambda run: (run / "run.json").unlink(), "not a run folder"),
         (lambda run: (run / "run.json").write_text('{"schema_version": 0}'), "run.json: not of schema version 1"),
         (lambda run: (run / "classifier.safetensors").unlink(), "cannot read the classifier: No such file"),

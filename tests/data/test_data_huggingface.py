@@ -4,7 +4,8 @@ import sys
 
 import datasets
 import pytest
-from saved_datasets import change_json, made, of_splits, rewrite
+from folders import change_json
+from saved_datasets import made, of_splits, rewrite
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from folders import change_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_datasets import change_json, made, of_splits, rewrite, with_images
+from saved_datasets import made, of_splits, rewrite, with_images
 from table_files import refused
 
 import dbpt

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from folders import change_json
 from tiny import Tiny, make_tiny
 
 import dbpt
@@ -45,8 +46,7 @@ def use(project, weights, verb: str, **given):
         return getattr(dbpt, verb)(given.get("data"), predictions=run, weights=weights, **more)
     if verb == "label":
         return dbpt.draw_label_sample(run, out="sample", n=20, weights=weights, **given)
-    marker = json.loads((project / "runs/squares/run.json").read_text())
-    (project / "runs/squares/run.json").write_text(json.dumps(marker | {"status": "training"}))
+    change_json(project / "runs/squares/run.json", status="training")
     return dbpt.fit(**given, out=run, resume=True)
 
 
@@ -68,9 +68,9 @@ def test_every_command_finds_the_data_of_a_moved_run_and_else_asks_for_them(made
 def test_paths_stay_as_they_are_where_the_run_was_made_and_lead_from_elsewhere(made, moved, monkeypatch):
     assert RUN_FOLDER.read_settings(moved / "runs/squares").data == str(moved / "squares.csv")
     assert read_design(moved / "checks/squares").run == str(moved / "runs/squares")
-    marker = json.loads((moved / "runs/squares/run.json").read_text())
-    strange = {"paths": marker["paths"] | {"epochs": "../../squares.csv", "zzz": "\0"}}
-    (moved / "runs/squares/run.json").write_text(json.dumps(marker | strange))
+    paths = json.loads((moved / "runs/squares/run.json").read_text())["paths"]
+    strange = {"epochs": "../../squares.csv", "zzz": "\0"}
+    change_json(moved / "runs/squares/run.json", paths=paths | strange)
     settings = RUN_FOLDER.read_settings(moved.parent / "elsewhere/../project/runs/squares")
     assert (settings.pretrained, settings.device) == (str(moved / "tiny.safetensors"), FitConfig.device)
     config = moved / "runs/squares/config.toml"

@@ -1,7 +1,5 @@
 """Hugging Face data sets for the tests, of images that are only bytes, and of those of the tiny task."""
 
-import json
-
 import datasets
 import pyarrow as pa
 
@@ -58,10 +56,6 @@ def saver(folder):
         return folder
 
     return save
-
-
-def change_json(file, **entries):
-    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
 
 
 def rewrite(file, change, max_chunksize=None, **options):
