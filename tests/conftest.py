@@ -98,6 +98,20 @@ def tiny_backbone(tiny):
 
 
 @pytest.fixture(scope="session")
+def tiny_features(tiny, tiny_backbone, tmp_path_factory) -> Path:
+    """A file with the features of the tiny task, in the order of its table; read only."""
+    import numpy as np
+
+    from dbpt.features import embed_images
+
+    paths, cache = [row["path"] for row in tiny.rows()], tiny.cache / "features"
+    found = embed_images(tiny_backbone, tiny.table.parent, paths, cache_dir=cache, batch_size=16)
+    file = tmp_path_factory.mktemp("features") / "features.npy"
+    np.save(file, found.features)
+    return file
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny, tmp_path_factory) -> Path:
     """The folder of a finished run with `tiny.SETTINGS`; read only."""
     from dbpt import fit

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import open_clip
 import pytest
 import torch
@@ -121,16 +120,8 @@ def test_another_labeller_takes_the_runs(tiny, tmp_path, native, older):
     assert [json.loads(file.read_text())["encoder"]["dtype"] for file in manifests] == ["bf16", "bf16"]
 
 
-def test_given_features_have_no_precision_of_the_image_tower(tiny, tiny_backbone, tmp_path):
-    embedded = dbpt.embed_images(
-        tiny_backbone, tiny.table.parent, [row["path"] for row in tiny.rows()], cache_dir=tmp_path / "cache"
-    )
-    np.save(tmp_path / "features.npy", embedded.features)
-    found = dbpt.audit(
-        tiny.table,
-        embeddings=tmp_path / "features.npy",
-        out=tmp_path / "audit",
-        **{name: tiny.settings[name] for name in ("model", "pretrained", "attributes")},
-    )
+def test_given_features_have_no_precision_of_the_image_tower(tiny, tiny_features, tmp_path):
+    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "attributes")}
+    found = dbpt.audit(tiny.table, embeddings=tiny_features, out=tmp_path / "audit", **settings)
     assert found.figures.backbone.image_precision is None
     assert "image tower: not used, the features are given" in (tmp_path / "audit/audit.html").read_text()

@@ -6,7 +6,6 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from comparisons import cell, compare, contents
 from html_page import Page, boxes
 from tiny import CLASSES, Tiny
@@ -106,10 +105,8 @@ def test_the_commands_of_the_page_repeat_the_comparison_and_its_row(tiny, tmp_pa
     assert (tmp_path / "c-guesses.csv").is_file()
 
 
-def test_features_without_images_have_no_pictures(tiny, tmp_path):
-    rows = len(tiny.rows())
-    np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32))
-    settings = {"embeddings": tmp_path / "features.npy", "methods": "zero-shot,dbpt", "seeds": 1}
+def test_features_without_images_have_no_pictures(tiny, tiny_features, tmp_path):
+    settings = {"embeddings": tiny_features, "methods": "zero-shot,dbpt", "seeds": 1}
     found = compare(tiny, tmp_path / "c", **settings)
     assert not (found.folder / "guesses.html").exists()
     page = (found.folder / "compare.html").read_text()

@@ -297,10 +297,8 @@ def test_the_command_repeats_the_search_byte_for_byte(found, printed, tmp_path):
     assert (tmp_path / "again/families.csv").read_bytes() == (found.folder / "families.csv").read_bytes()
 
 
-def test_features_without_images_give_no_pictures(tiny, few, tmp_path):
-    features = np.random.default_rng(0).normal(size=(len(tiny.rows()), 16)).astype(np.float32)
-    np.save(tmp_path / "features.npy", features / np.linalg.norm(features, axis=1, keepdims=True))
-    found = dbpt.discover(tiny.table, embeddings=tmp_path / "features.npy", out=tmp_path / "out", **few)
+def test_features_without_images_give_no_pictures(tiny, few, tiny_features, tmp_path):
+    found = dbpt.discover(tiny.table, embeddings=tiny_features, out=tmp_path / "out", **few)
     assert "<img " not in (found.folder / "discover.html").read_text()
 
 

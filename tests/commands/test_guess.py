@@ -66,18 +66,13 @@ def test_guesses_are_written_as_parquet_and_read_again(tiny, settings, tmp_path)
     assert again.pseudo_attributes.tolist() == found.pseudo.pseudo_attributes.tolist()
 
 
-def test_rows_in_memory_and_features_without_images_are_guessed_like_files(tiny, settings, tmp_path):
+def test_rows_in_memory_and_features_without_images_are_guessed_like_files(tiny, settings, tiny_features):
     found = dbpt.guess_attributes(tiny.table, **settings)
     words = {name: value for name, value in settings.items() if name != "attributes"}
     dataset = dbpt.load_dataset(tiny.table, attributes=settings["attributes"])
     assert dbpt.guess_attributes(dataset, **words).to_pandas().equals(found.to_pandas())
-    backbone = dbpt.load_backbone(tiny.model, tiny.weights)
-    features = dbpt.embed_images(
-        backbone, found.dataset.root, found.dataset.paths, cache_dir=tiny.cache / "features", batch_size=16
-    ).features
-    np.save(tmp_path / "features.npy", features)
     absent = tiny.write("guess-absent", [{**row, "path": f"gone/{row['path']}"} for row in tiny.rows()])
-    of_features = dbpt.guess_attributes(absent, embeddings=tmp_path / "features.npy", **settings)
+    of_features = dbpt.guess_attributes(absent, embeddings=tiny_features, **settings)
     assert of_features.audit_command is None
     assert of_features.columns["pseudo_attribute"] == found.columns["pseudo_attribute"]
 

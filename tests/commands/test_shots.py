@@ -16,7 +16,6 @@ from tiny import rows_of
 import dbpt
 from dbpt.data.validation_split import few_shots, hold_out
 from dbpt.errors import InputError
-from dbpt.features import embed_images
 
 SHOTS = {"shots": 5, "epochs": 3, "head": "linear", "baselines": False, "model_selection": "last"}
 
@@ -154,17 +153,13 @@ def test_a_small_class_keeps_its_rows_with_a_warning(tiny, tmp_path):
     assert expected in said(metrics_of(run)["warnings"])
 
 
-def test_precomputed_features_in_the_order_of_the_data_are_those_of_the_drawn_rows(tiny, tiny_backbone, tmp_path, run):
-    dataset = dbpt.load_dataset(tiny.table)
-    found = embed_images(tiny_backbone, dataset.root, dataset.paths, cache_dir=tiny.cache / "features", batch_size=16)
-    features = found.features
-    np.save(tmp_path / "all.npy", features)
-    again = fit(tiny, tmp_path / "run", **SHOTS, embeddings=str(tmp_path / "all.npy"))
+def test_precomputed_features_in_the_order_of_the_data_are_those_of_the_drawn_rows(tiny, tiny_features, tmp_path, run):
+    again = fit(tiny, tmp_path / "run", **SHOTS, embeddings=str(tiny_features))
     assert training_paths(again) == training_paths(run)
     for row, other in zip(predictions_of(again), predictions_of(run), strict=True):
         assert row["prediction"] == other["prediction"]
-    np.save(tmp_path / "short.npy", features[:-1])
-    with pytest.raises(InputError, match=rf"has {len(dataset) - 1} rows, .* has {len(dataset)}; row i must"):
+    np.save(tmp_path / "short.npy", np.load(tiny_features)[:-1])
+    with pytest.raises(InputError, match="has 105 rows, .* has 106; row i must"):
         fit(tiny, tmp_path / "short", **SHOTS, embeddings=str(tmp_path / "short.npy"))
 
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from comparisons import compare
-from runs import fit, history_of
+from runs import StopAfter, fit, history_of
 
 import dbpt
 from dbpt.cli import main
@@ -75,14 +75,9 @@ def test_each_name_of_the_setting_is_a_tracker():
 
 
 def test_tensorboard_reads_a_fit_a_resumed_one_and_the_next_one(tiny, tmp_path, monkeypatch):
-    class Stop(dbpt.Callback):
-        def on_epoch_end(self, row, epoch, metrics):
-            if (row, epoch) == ("dbpt", 2):
-                raise KeyboardInterrupt
-
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny, run, **FAST, report_to=["tensorboard", "tensorboard"], callbacks=[Stop()])
+        fit(tiny, run, **FAST, report_to=["tensorboard", "tensorboard"], callbacks=[StopAfter(5)])  # of dbpt two
     assert len([*run.glob("events.out.tfevents.*")]) == 1
     main(["fit", "--resume", "--out", str(run)])  # with the same trackers
     scalars, texts = events_of(run)

@@ -35,6 +35,18 @@ def interrupted(tiny: Tiny, out: Path, data: Path | None = None, **settings: obj
     return out
 
 
+class StopAfter(dbpt.Callback):
+    """Interrupts a command at the end of an epoch; those of all its trainings are counted."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epochs_left = epoch
+
+    def on_epoch_end(self, *_: object) -> None:
+        self.epochs_left -= 1
+        if self.epochs_left == 0:
+            raise KeyboardInterrupt
+
+
 def metrics_of(run: Path) -> dict:
     return json.loads((run / "metrics.json").read_text())
 
