@@ -108,6 +108,10 @@ def test_a_callback_that_raises_stops_a_comparison(tiny, tmp_path, jobs, error, 
     assert comparison_contents(out) == of_two_methods
 
 
+class Print:
+    def on_epoch_end(self, epoch, metrics): ...
+
+
 NO_LIST = "found .*; expected a list of objects with any of the methods"
 TAKES = r".*Print.on_epoch_end takes \(epoch, metrics\); it is called with \(row, epoch, metrics\)"
 
@@ -119,7 +123,7 @@ TAKES = r".*Print.on_epoch_end takes \(epoch, metrics\); it is called with \(row
         *((wrong, NO_LIST) for wrong in (Seen(), "tensorboard", [print], [None])),
         ([type("Misspelt", (dbpt.Callback,), {"on_epoch": print})()], NO_LIST),
         ([Seen], r"Seen is a class; give an object: Seen\(\)"),
-        ([type("Print", (), {"on_epoch_end": lambda self, epoch, metrics: None})()], TAKES),
+        ([Print()], TAKES),
     ],
 )
 def test_wrong_callbacks_get_one_line_before_any_work(tmp_path, function, wrong, message):

@@ -18,6 +18,7 @@ from saved_datasets import of_tiny
 from table_files import link_as_folder
 from tar_files import write_shards
 from test_docs import run
+from tiny import SIZES
 
 import dbpt
 
@@ -136,6 +137,4 @@ def test_features_instead_of_images(workplace, tiny, tiny_features):
     fit_tiny(fit, tiny)
     run(evaluate)
     run(predict)
-    assert len(Path("predictions.csv").read_text().splitlines()) == 1 + sum(
-        row["split"] == "test" for row in tiny.rows()
-    )
+    assert len(Path("predictions.csv").read_text().splitlines()) == 1 + sum(SIZES["test"])
