@@ -107,8 +107,8 @@ def test_the_figures_of_a_missing_plugins_method_are_read(comparison, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content.pop("rows"), "rows: expected a value, found none; the file was changed, run it again"),
-        (lambda content: content.update(seeds=["x"]), r"seeds.*: expected an integer .* found"),
+        (lambda content: content.pop("rows"), "missing required field `rows`; the file was changed, run it again"),
+        (lambda content: content.update(seeds=["x"]), r"Expected `int`, got `str` - at `\$\.seeds"),
         (lambda content: content["guesses"]["factors"][0]["shares"].append(0.5), "its entries don't fit together"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),

@@ -76,7 +76,7 @@ RANDOM = {"backbone.weights": {"kind": "random", "sha256": "a", "seed": 0}}
 CONFIGS = [
     ("config.json: its library_name is 'timm'; expected a classifier of 'dbpt'", {"library_name": "timm"}),
     ("config.json: written by a newer dbpt", {"schema_version": 2}),
-    ("config.json: words: expected", {"words": 3}),
+    (r"config.json: Expected `object`.* at `\$.words`", {"words": 3}),
     ("config.json: has no usable backbone.model", {"backbone": {}}),
     ("--head: 'quantum' is none of", {"settings": {"head": "quantum"}}),
     ("model.safetensors: not a readable classifier", {"settings": {"head": "adapter"}}),

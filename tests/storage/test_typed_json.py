@@ -5,13 +5,13 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import pytest
 
 from dbpt.errors import InputError
 from dbpt.storage.files import check_version
-from dbpt.storage.typed_json import AnyFloat, Count, Limits, Share, read_json, typed, typed_json
+from dbpt.storage.typed_json import Count, Share, read_json, typed, typed_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +24,8 @@ class Inner:
 class Outer:
     kind: Literal["a", "b"]
     name: str
-    flag: bool
-    number: int
-    real: float
-    score: tuple[AnyFloat, float]
-    few: Annotated[int, Limits(1, 3)]
+    score: tuple[float, float]
     inner: tuple[Inner, ...]
-    words: dict[str, list[str]]
-    rest: Any
 
     def __post_init__(self) -> None:
         if self.name == "never":
@@ -41,14 +35,8 @@ class Outer:
 GOOD = {
     "kind": "a",
     "name": "caf\udce9",
-    "flag": True,
-    "number": -1,
-    "real": 1,
-    "score": [-math.inf, 0.5],
-    "few": 3,
+    "score": [-math.inf, 1],
     "inner": [{"count": 0, "share": None}, {"count": 9, "share": 1}],
-    "words": {"x": ["y", "z"]},
-    "rest": {"deep": [None]},
 }
 
 
@@ -57,36 +45,25 @@ def outer(**changes: object) -> Outer:
 
 
 def test_what_is_right_becomes_the_dataclass():
-    inner = (Inner(0, None), Inner(9, 1.0))
-    last = ({"x": ["y", "z"]}, GOOD["rest"])
-    assert outer() == Outer("a", "caf\udce9", True, -1, 1.0, (-math.inf, 0.5), 3, inner, *last)
-    assert isinstance(outer().real, float)
+    assert outer(more=1) == Outer("a", "caf\udce9", (-math.inf, 1.0), (Inner(0, None), Inner(9, 1.0)))
+    assert isinstance(outer().score[1], float)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"kind": "c"}, "kind: expected one of a, b, found 'c'"),
-        ({"name": 3}, "name: expected a text, found 3"),
-        ({"name": "\ud800"}, "name: expected a text, found '\\ud800'"),
-        ({"name": "never"}, "Outer: expected what can be used (name: never)"),
-        ({"flag": 1}, "flag: expected true or false, found 1"),
-        ({"number": 1.5}, "number: expected an integer from -9223372036854775808 to 9223372036854775807, found 1.5"),
-        ({"number": True}, "number: expected an integer from"),
-        ({"real": math.nan}, "real: expected a number from -1.7976931348623157e+308 to 1.7976931348623157e+308, found"),
-        ({"score": [1.0]}, "score: expected a list of 2, found [1.0]"),
-        ({"score": [math.nan, 1.0]}, "score[0]: expected a number from -inf to inf, found nan"),
-        ({"few": 0}, "few: expected an integer from 1 to 3, found 0"),
-        ({"inner": {}}, "inner: expected a list, found {}"),
-        ({"inner": [{"count": 1, "share": 1.5}]}, "inner[0].share: expected a number from 0 to 1, found 1.5"),
-        ({"inner": [3]}, "inner[0]: expected an object, found 3"),
-        ({"inner": [{"count": 1}]}, "inner[0].share: expected a value, found none"),
-        ({"words": {"x": [None]}}, "words.x[0]: expected a text, found None"),
-        ({"more": 1}, "more: expected no such entry, found"),
+        ({"kind": "c"}, "Invalid enum value 'c' - at `$.kind`"),
+        ({"name": "never"}, "name: never"),
+        ({"score": [1.0]}, "Expected `array` of length 2, got 1 - at `$.score`"),
+        ({"inner": [{"count": 1, "share": 1.5}]}, "Expected `float` <= 1.0 - at `$.inner[0].share`"),
+        ({"inner": [{"count": 1, "share": math.nan}]}, "Expected `float` >= 0.0 - at `$.inner[0].share`"),
+        ({"inner": [{"count": True, "share": 1}]}, "Expected `int`, got `bool` - at `$.inner[0].count`"),
+        ({"inner": [{"count": 2**63, "share": 1}]}, "Expected `int` <= 9223372036854775807 - at `$.inner[0].count`"),
+        ({"inner": [{"count": 1}]}, "Object missing required field `share` - at `$.inner[0]`"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(change, says):
-    with pytest.raises(InputError, match=rf"^f\.json: {re.escape(says)}.*; the file was changed, make it again$"):
+    with pytest.raises(InputError, match=rf"^f\.json: {re.escape(says)}; the file was changed, make it again$"):
         outer(**change)
 
 

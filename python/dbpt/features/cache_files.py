@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -19,7 +20,7 @@ from dbpt.features.cache_keys import SCHEMA_VERSION, FileRows, ids_of
 from dbpt.storage.files import is_missing, open_regular, reason_of, write_atomically
 from dbpt.storage.row_files import RowsFile
 from dbpt.storage.tensors import map_tensor
-from dbpt.storage.typed_json import Limits, read_json, typed
+from dbpt.storage.typed_json import Count, read_json, typed
 
 NORM_TOLERANCE = 1e-2
 MANIFEST = "manifest.json"
@@ -36,9 +37,9 @@ class ShardEntry:
     """A shard: file name, number of rows and of failed rows, size and checksum."""
 
     name: str
-    rows: Annotated[int, Limits(1, 1 << 32)]
-    failed: Annotated[int, Limits(0)]
-    bytes: Annotated[int, Limits(1, 1 << 48)]
+    rows: Annotated[int, msgspec.Meta(ge=1, le=1 << 32)]
+    failed: Count
+    bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 48)]
     sha256: str
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Manifest:
 
     encoder: dict[str, Any]  # `Backbone.encoder_key`
     root: str  # the folder that paths are relative to
-    embed_dim: Annotated[int, Limits(1, 1 << 32)]
+    embed_dim: Annotated[int, msgspec.Meta(ge=1, le=1 << 32)]
     shards: tuple[ShardEntry, ...] = ()  # sorted by name in the file, whichever was finished first
 
     def __post_init__(self) -> None:
@@ -92,7 +93,6 @@ def read_manifest(folder: Path) -> Manifest | None:
         content = read_json(file, "manifest", SCHEMA_VERSION)
     except InputError as error:
         raise InputError(f"{error}, or delete {folder}") from None
-    del content["schema_version"]
     return typed(content, Manifest, file, f"delete {folder}")
 
 

@@ -167,8 +167,7 @@ def write_coding(run: Path, coding: Coding) -> None:
 def read_coding(run: Path, config: FitConfig) -> Coding:
     """Read the coding of a run with these settings. Raises `InputError` if it is missing or was changed."""
     path = run / CODING
-    content = read_json(path, "coding of a run", TENSORS_SCHEMA_VERSION)
-    coding = typed({name: content[name] for name in content.keys() - {"schema_version"}}, Coding, path, HINT)
+    coding = typed(read_json(path, "coding of a run", TENSORS_SCHEMA_VERSION), Coding, path, HINT)
     rule, size = coding.rule, len(coding.values)
     fits = (coding.source, coding.name) == config.coded and size > 1
     fits &= all(0 <= code < size for code in rule.codes.values()) and list(rule.edges) == sorted(set(rule.edges))

@@ -1,15 +1,12 @@
 """JSON that is read back into dataclasses: types, limits and versions are checked. TOML, as people write it."""
 
-import dataclasses
 import json
-import math
-import re
 import sys
-import types
 from collections.abc import Mapping
-from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from dbpt.errors import InputError
 from dbpt.storage.files import check_version, read_regular
@@ -21,25 +18,9 @@ else:
 
 T = TypeVar("T")
 MOST_BYTES, MOST_BYTES_BY_HAND = 1 << 26, 1 << 20
-DEEPEST = 16  # levels of nesting in a value of type Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """The limits of a number, both included."""
-
-    low: float
-    high: float = 2**63 - 1
-
-
-Count = Annotated[int, Limits(0)]
-Share = Annotated[float, Limits(0, 1)]
-AnyFloat = Annotated[float, Limits(-math.inf, math.inf)]
-_DEFAULT = {int: Limits(-(2**63)), float: Limits(-1.7976931348623157e308, 1.7976931348623157e308)}
-
-
-class _Wrong(Exception):
-    """A wrong value. Its arguments are the place and what was expected there."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 def read_json(path: Path, what: str, version: int | None = None) -> dict[str, Any]:
@@ -82,7 +63,11 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
 
 
 def json_kind(value: object) -> str:
@@ -94,18 +79,15 @@ def json_kind(value: object) -> str:
 
 
 def typed(value: object, kind: type[T], path: Path, hint: str) -> T:
-    """Return the parsed JSON ``value`` as an instance of ``kind``, a dataclass whose fields have types and limits.
+    """Return the parsed JSON ``value`` as an instance of ``kind``, a dataclass, whose fields may have `msgspec.Meta`.
 
-    Fields may be dataclasses, numbers, texts, booleans, None, ``Literal``, ``Any``, dictionaries by text, lists and
-    tuples. For any other value, an `InputError` names ``path``, the place, what was expected, and the ``hint``.
+    Entries that ``kind`` lacks are left out. For any other value, an `InputError` names ``path``, what was expected and
+    at which place (``$`` is the whole), and the ``hint``.
     """
     try:
-        return _typed(value, kind, "")  # type: ignore[no-any-return]
-    except _Wrong as wrong:
-        position, expected = wrong.args
-        raise InputError(f"{path}: {position.lstrip('.')}: expected {expected}; the file was changed, {hint}") from None
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply; the file was changed, {hint}") from None
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InputError(f"{path}: {error}; the file was changed, {hint}") from None
 
 
 def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, hint: str) -> T:
@@ -121,83 +103,3 @@ def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(f"{path}: has no readable {name}; the file was changed, {hint}") from None
     return typed(value, kind, path, hint)
-
-
-def _typed(value: Any, kind: Any, position: str, limits: Limits | None = None) -> Any:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        _check_depth(value, DEEPEST, position)
-        return value
-    if origin is Annotated:
-        return _typed(value, arguments[0], position, arguments[1])
-    if origin in (Union, types.UnionType):
-        # Of unions only those with None are used.
-        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
-        return None if value is None else _typed(value, inner, position, limits)
-    if origin is Literal:
-        return _check(value, isinstance(value, str) and value in arguments, position, f"one of {', '.join(arguments)}")
-    if origin is dict:
-        _check(value, isinstance(value, dict), position, "an object")
-        return {
-            _typed(key, str, position): _typed(item, arguments[1], f"{position}.{key}") for key, item in value.items()
-        }
-    if origin in (list, tuple):
-        of_any_length = origin is list or arguments[-1] is Ellipsis
-        _check(value, isinstance(value, list), position, "a list")
-        _check(value, of_any_length or len(value) == len(arguments), position, f"a list of {len(arguments)}")
-        kinds = [arguments[0]] * len(value) if of_any_length else arguments
-        pairs = enumerate(zip(value, kinds, strict=True))
-        return origin(_typed(item, one, f"{position}[{i}]") for i, (item, one) in pairs)
-    if kind in _DEFAULT:
-        low, high = dataclasses.astuple(limits or _DEFAULT[kind])
-        is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        name = "an integer" if kind is int else "a number"
-        return kind(_check(value, is_number and low <= value <= high, position, f"{name} from {low} to {high}"))
-    if kind is str:
-        return _check(value, isinstance(value, str) and not _NO_TEXT.search(value), position, "a text")
-    if kind is bool:
-        return _check(value, isinstance(value, bool), position, "true or false")
-    return _record(value, kind, position)
-
-
-def _check_depth(value: Any, levels: int, position: str) -> None:
-    """Refuse deep nesting, at which later recursive code could fail, and NaN and infinities, which JSON lacks."""
-    if isinstance(value, list | dict):
-        if not levels:
-            raise RecursionError
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, levels - 1, position)
-    elif isinstance(value, float):
-        _check(value, math.isfinite(value), position, "finite numbers")
-
-
-def _record(value: Any, kind: Any, position: str) -> Any:
-    _check(value, isinstance(value, dict), position, "an object")
-    hints = _hints(kind)
-    for name in sorted((_required(kind) - value.keys()) | (value.keys() - hints.keys())):
-        expected = "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
-        raise _Wrong(f"{position}.{name}", expected)
-    try:
-        return kind(**{name: _typed(item, hints[name], f"{position}.{name}") for name, item in value.items()})
-    except ValueError as error:  # from the checks of the dataclass
-        raise _Wrong(position or kind.__name__, f"what can be used ({error})") from None
-
-
-@cache
-def _required(kind: Any) -> frozenset[str]:
-    """Return the fields without a default: a file of an older version may lack the others."""
-    unset = dataclasses.MISSING
-    return frozenset(f.name for f in dataclasses.fields(kind) if f.default is unset and f.default_factory is unset)
-
-
-_hints = cache(partial(get_type_hints, include_extras=True))
-
-
-# File names may contain U+DC80 to U+DCFF, Python's escapes of bytes that are not UTF-8; other surrogates are no text.
-_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-
-
-def _check(value: Any, holds: bool, position: str, expected: str) -> Any:
-    if not holds:
-        raise _Wrong(position, f"{expected}, found {value!r:.200}")
-    return value

@@ -15,7 +15,7 @@ from dbpt.errors import InputError, in_digits
 from dbpt.settings.all_settings import TrainingSettings
 from dbpt.settings.config import FitConfig
 from dbpt.storage.tensors import read_tensors, write_tensors
-from dbpt.storage.typed_json import AnyFloat, Count, typed_json
+from dbpt.storage.typed_json import Count, typed_json
 from dbpt.training.model_selection import EpochRecord, PeakRates, Rows
 
 SCHEMA_VERSION = 8
@@ -33,7 +33,7 @@ class LoopState:
     """
 
     history: list[EpochRecord]
-    best_score: tuple[AnyFloat, AnyFloat]
+    best_score: tuple[float, float]
     best_epoch: Count
     first_epoch: Count
     peak_rates: PeakRates

@@ -204,6 +204,13 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate
     return Gate(checks)
 
 
+@dataclass(frozen=True)
+class _Audited:
+    """What is read of an audit's record."""
+
+    confusion: dict[str, dict[str, Count]]
+
+
 def read_baseline(folder: Path) -> tuple[Path, Texts, Texts, Texts]:
     """Return the table in the folder of an audit, and the path, label and prediction (N,) of its images.
 
@@ -215,8 +222,7 @@ def read_baseline(folder: Path) -> tuple[Path, Texts, Texts, Texts]:
         if not path.is_file():
             raise InputError(f"--baseline {folder}: has no {path.name}; name the folder of an audit")
     record = folder / RECORD
-    kind: Any = dict[str, dict[str, dict[str, Count]]]
-    counts = typed({"confusion": read_json(record, "audit").get("confusion")}, kind, record, "audit again")["confusion"]
+    counts = typed(read_json(record, "audit"), _Audited, record, "audit again").confusion
     table = READERS[file.suffix](file, ("path", "label", "prediction"))
     paths, labels, predictions = (Texts.of(table.texts(name).map(unmarked)) for name in table.values)
     (label_L, label_N), (prediction_P, prediction_N) = labels.distinct(), predictions.distinct()

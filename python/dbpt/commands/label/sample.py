@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,10 +27,10 @@ from dbpt.report.thumbnails import thumbnail
 from dbpt.runs.output_folder import path_from
 from dbpt.runs.pretrained import StoredClassifier
 from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, classifier_of, read_classifier
-from dbpt.storage.files import check_can_create, check_version, is_missing, write_atomically, write_json
+from dbpt.storage.files import check_can_create, is_missing, write_atomically, write_json
 from dbpt.storage.locks import whole_folder
 from dbpt.storage.tensors import read_tensors
-from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
+from dbpt.storage.typed_json import Count, Share, read_json, typed
 from dbpt.study.data import load_rows
 
 if TYPE_CHECKING:
@@ -56,11 +57,11 @@ class Stratum:
     """
 
     label: Count
-    pseudo_attribute: Annotated[int, Limits(-1)]
+    pseudo_attribute: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
     right: bool
     low: Share
     high: Share
-    size: Annotated[int, Limits(1)]
+    size: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     drawn: Count
 
 
@@ -140,15 +141,13 @@ def read_design(folder: Path) -> Design:
     path, rows = folder / "design.json", folder / "sample.csv"
     if is_missing(path):
         raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
-    value = read_json(path, "design of a sample")
-    check_version(path, value.pop("schema_version", None), SCHEMA_VERSION)
-    sample = value.pop("sample", None)
+    value = read_json(path, "design of a sample", SCHEMA_VERSION)
     columns = read_columns(rows, ("path", "stratum")).values
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
         raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {DRAW_AGAIN}")
     value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
     design = typed(value, Design, path, DRAW_AGAIN)
-    if design.sample != sample:
+    if design.sample != value.get("sample"):
         raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {DRAW_AGAIN}")
     return replace(design, run=os.path.normpath(folder / design.run))
 
