@@ -29,9 +29,11 @@ class Workplace:
     corpus: dict[str, bytes]
 
     def parser_of(self, name: str, read: Callable[[Path], object]) -> Parse:
-        """``read``, of a file called ``name`` in the folder."""
+        """``read``, of a file called ``name`` in the folder; one that is there already joins the corpus as good."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            self.corpus[f"good-{path.name}"] = path.read_bytes()
 
         def parse(content: bytes) -> object:
             path.write_bytes(content)

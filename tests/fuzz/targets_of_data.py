@@ -4,10 +4,11 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import repairs
-from fuzz_target import UNPRINTABLE, Parse, Prepare, Workplace, target
+from fuzz_target import UNPRINTABLE, Parse, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
 from dbpt.data import Dataset, load_dataset, paths
@@ -33,32 +34,26 @@ def assert_consistent(dataset: Dataset) -> None:
         assert not UNPRINTABLE.search(line), f"breaks the terminal: {line!r}"
 
 
-def table(name: str) -> Prepare:
-    def prepare(workplace: Workplace) -> Parse:
-        touch(workplace.folder, "a.jpg", "b.jpg", "c.jpg", "dé.jpg")
-        return workplace.parser_of(name, read_rows)
-
-    return prepare
+def table(workplace: Workplace, name: str) -> Parse:
+    touch(workplace.folder, "a.jpg", "b.jpg", "c.jpg", "dé.jpg")
+    return workplace.parser_of(name, read_rows)
 
 
 for ending in ("csv", "tsv", "jsonl", "parquet"):
-    target(name=f"table_{ending}")(table(f"rows.{ending}"))
+    target(name=f"table_{ending}")(partial(table, name=f"rows.{ending}"))
 
 
-def known(data: str, write: Callable[[Path], Path], file: str) -> Prepare:
+def known(workplace: Workplace, data: str, write: Callable[[Path], Path], file: str) -> Parse:
     """One of the files of a known data set, beside its others."""
-
-    def prepare(workplace: Workplace) -> Parse:
-        root = write(workplace.folder)
-        return workplace.parser_of(f"{root.name}/{file}", lambda path: read_rows(data, root))
-
-    return prepare
+    root = write(workplace.folder)
+    return workplace.parser_of(f"{root.name}/{file}", lambda path: read_rows(data, root))
 
 
-target(name="waterbirds")(known("waterbirds", write_birds, "metadata.csv"))
-target(name="celeba_attributes")(known("celeba", write_faces, "list_attr_celeba.txt"))
-target(name="celeba_partition")(known("celeba", write_faces, "list_eval_partition.txt"))
-target(name="metashift")(known("metashift", write_pets, "metadata_metashift.csv"))
+celeba = partial(known, data="celeba", write=write_faces)
+target(name="celeba_attributes")(partial(celeba, file="list_attr_celeba.txt"))
+target(name="celeba_partition")(partial(celeba, file="list_eval_partition.txt"))
+target(name="waterbirds")(partial(known, data="waterbirds", write=write_birds, file="metadata.csv"))
+target(name="metashift")(partial(known, data="metashift", write=write_pets, file="metadata_metashift.csv"))
 
 
 @target()
@@ -94,10 +89,8 @@ def _touch_below(folder: Path, name: bytes) -> None:
 @target(repairs.tar)
 def tar(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
-        try:
-            found = paths.tar_members(path)
-        finally:
-            paths._tar_members.cache_clear()
+        paths._tar_members.cache_clear()
+        found = paths.tar_members(path)
         size = path.stat().st_size
         for name, member in found.items():
             assert 0 <= member.offset <= member.offset + member.size <= size
@@ -109,10 +102,8 @@ def tar(workplace: Workplace) -> Parse:
 @target(repairs.tar)
 def shard(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
-        try:
-            read_rows(path)
-        finally:
-            paths._tar_members.cache_clear()
+        paths._tar_members.cache_clear()
+        read_rows(path)
 
     return workplace.parser_of("train.tar", read)
 

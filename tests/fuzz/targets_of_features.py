@@ -103,7 +103,6 @@ def stored_array(workplace: Workplace) -> Parse:
     stored, key = StoredArrays(workplace.folder), "a" * 64
     stored.put(key, np.ones((2, 4), np.float32))
     (file,) = stored.files()
-    workplace.corpus["good-array"] = file.read_bytes()
 
     def read(path: Path) -> None:
         values = stored.read(path)

@@ -3,12 +3,13 @@
 import json
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import repairs
 import torch
-from fuzz_target import Parse, Prepare, Workplace, target
+from fuzz_target import Parse, Workplace, target
 
 import dbpt
 from dbpt.commands.compare import stored
@@ -53,22 +54,19 @@ def words(workplace: Workplace) -> Parse:
     return parse
 
 
-def copied_run(workplace: Workplace, name: str) -> Path:
-    """A finished run, whose file ``name`` is a good file of the corpus."""
-    run = Path(shutil.copytree(workplace.fixture("tiny_run"), workplace.folder / "run"))
-    workplace.corpus[f"good-{name}"] = (run / name).read_bytes()
-    return run
+def copied_run(workplace: Workplace) -> Path:
+    return Path(shutil.copytree(workplace.fixture("tiny_run"), workplace.folder / "run"))
 
 
 @target()
 def run_json(workplace: Workplace) -> Parse:
-    run = copied_run(workplace, "run.json")
+    run = copied_run(workplace)
     return workplace.parser_of("run/run.json", lambda path: dbpt.load(run))
 
 
 @target(repairs.digest)
 def run_classifier(workplace: Workplace) -> Parse:
-    run, features = copied_run(workplace, "classifier.safetensors"), np.eye(3, 16, dtype=np.float32)
+    run, features = copied_run(workplace), np.eye(3, 16, dtype=np.float32)
 
     def read(path: Path) -> None:
         probabilities = dbpt.load(run).head.probabilities(features)
@@ -77,19 +75,15 @@ def run_classifier(workplace: Workplace) -> Parse:
     return workplace.parser_of("run/classifier.safetensors", read)
 
 
-def saved(name: str) -> Prepare:
-    def prepare(workplace: Workplace) -> Parse:
-        folder = workplace.folder / "saved"
-        dbpt.load(workplace.fixture("tiny_run")).save_pretrained(folder)
-        shutil.copy(workplace.fixture("tiny").weights, folder)
-        workplace.corpus[f"good-{name}"] = (folder / name).read_bytes()
-        return workplace.parser_of(f"saved/{name}", lambda path: dbpt.load(folder).backbone.encode_text(["a dog"]))
-
-    return prepare
+def saved(workplace: Workplace, name: str) -> Parse:
+    folder = workplace.folder / "saved"
+    dbpt.load(workplace.fixture("tiny_run")).save_pretrained(folder)
+    shutil.copy(workplace.fixture("tiny").weights, folder)
+    return workplace.parser_of(f"saved/{name}", lambda path: dbpt.load(folder).backbone.encode_text(["a dog"]))
 
 
-target(name="saved_config")(saved("config.json"))
-target(repairs.digest, name="saved_tensors")(saved("model.safetensors"))
+target(name="saved_config")(partial(saved, name="config.json"))
+target(repairs.digest, name="saved_tensors")(partial(saved, name="model.safetensors"))
 
 
 @target(repairs.digest)
@@ -99,7 +93,6 @@ def run_clusters(workplace: Workplace) -> Parse:
     weights, biases = draws.normal(size=(2, 3, 16)).astype(np.float32), draws.normal(size=(2, 3)).astype(np.float32)
     names = (("1: sea, sky", "2: é", "3"), ("1", "2", "3"))
     write_clusters(workplace.folder, ClassClusters(weights, biases, np.array([0.5, np.nan]), names))
-    workplace.corpus["good-clusters.safetensors"] = (workplace.folder / "clusters.safetensors").read_bytes()
 
     def read(path: Path) -> None:
         found = read_clusters(path.parent, 2)
@@ -119,7 +112,6 @@ def run_probe(workplace: Workplace) -> Parse:
     figures = CrossValidated.of(guessed, np.array([0, 1, 0, 0, 0]), np.zeros(5, np.int64), words.suspects[0], {0: "a"})
     weights, biases = draws.normal(size=(2, 16)).astype(np.float32), draws.normal(size=2).astype(np.float32)
     write_probe(workplace.folder, AttributeProbe(weights, biases, (figures,)))
-    workplace.corpus["good-probe.safetensors"] = (workplace.folder / "probe.safetensors").read_bytes()
 
     def read(path: Path) -> None:
         found = read_probe(path.parent, words)
@@ -131,7 +123,7 @@ def run_probe(workplace: Workplace) -> Parse:
 
 @target(repairs.digest)
 def run_pseudo_attributes(workplace: Workplace) -> Parse:
-    run = copied_run(workplace, "pseudo_attributes.safetensors")
+    run = copied_run(workplace)
     classifier = dbpt.load(run)
 
     def read(path: Path) -> None:
@@ -149,7 +141,6 @@ def checkpoint(workplace: Workplace) -> Parse:
         [EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)]
     )
     save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, progress))
-    workplace.corpus["good-checkpoint"] = path.read_bytes()
     return workplace.parser_of(path.name, lambda path: load_checkpoint(path, "f"))
 
 
@@ -162,7 +153,6 @@ def comparison_cell(workplace: Workplace) -> Parse:
     one = np.ones(3, dtype=np.int64)
     tensors = {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}
     write_tensors(path, tensors, metadata, version=stored.SCHEMA_VERSION)
-    workplace.corpus["good-cell"] = path.read_bytes()
     return workplace.parser_of(path.name, lambda path: stored.read_result(path, "f"))
 
 
@@ -171,17 +161,13 @@ def comparison_figures(workplace: Workplace) -> Parse:
     return workplace.parser_of("compare.json", lambda path: dbpt.Result.read(path.parent).to_dict())
 
 
-def sample(name: str) -> Prepare:
-    def prepare(workplace: Workplace) -> Parse:
-        write_design(workplace.folder, DESIGN)
-        workplace.corpus[f"good-{name}"] = (workplace.folder / name).read_bytes()
-        return workplace.parser_of(name, lambda path: read_design(workplace.folder))
-
-    return prepare
+def sample(workplace: Workplace, name: str) -> Parse:
+    write_design(workplace.folder, DESIGN)
+    return workplace.parser_of(name, lambda path: read_design(workplace.folder))
 
 
-target(name="sample_design")(sample("design.json"))
-target(name="sample_rows")(sample("sample.csv"))
+target(name="sample_design")(partial(sample, name="design.json"))
+target(name="sample_rows")(partial(sample, name="sample.csv"))
 
 
 @target()

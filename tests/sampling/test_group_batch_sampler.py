@@ -6,11 +6,9 @@ import numpy as np
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weighted_draws import COUNTS, GROUPS
 
 from dbpt.sampling import GroupBatchSampler
-
-GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
-COUNTS = np.bincount(GROUPS)
 
 
 def compositions(batches, groups=GROUPS, num_groups=4):

@@ -5,11 +5,9 @@ import itertools
 import numpy as np
 import reference
 import torch
+from weighted_draws import COUNTS, GROUPS
 
 from dbpt.sampling import GroupSampler
-
-GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
-COUNTS = np.bincount(GROUPS)
 
 
 def drawn(indices, groups=GROUPS):

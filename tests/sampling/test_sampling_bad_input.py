@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from weighted_draws import GROUPS
 
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
-GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
 SAMPLERS = {"weights": WeightedSampler, "rows": GroupSampler, "wheel": GroupSampler, "batches": GroupBatchSampler}
 OF_KIND = {"weights": {"num_samples": 1000}, "rows": {}, "wheel": {"independent": True}, "batches": {"batch_size": 10}}
 ALL, BY_GROUP = "weights rows batches", "rows batches"

@@ -10,12 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weighted_draws import OTHERS, WEIGHTS
+from weighted_draws import GROUPS, OTHERS, WEIGHTS
 
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
-GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
 NEW_SHARES = [1, 1, 1, 5]
 KINDS = pytest.mark.parametrize("kind", ["rows", "independent", "batches", "weights"])
 

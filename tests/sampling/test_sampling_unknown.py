@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weighted_draws import GROUPS
 
 from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler
 
-GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
 UNKNOWN, LABELS = np.where(np.arange(1000) % 7 == 0, -1, GROUPS), GROUPS // 2
 
 

@@ -1,9 +1,11 @@
-"""Weights to draw by, for the tests of WeightedSampler."""
+"""Groups and weights to draw by, for the tests of the samplers."""
 
 import numpy as np
 
 from dbpt.sampling import WeightedSampler
 
+GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
+COUNTS = np.bincount(GROUPS)
 WEIGHTS = np.random.default_rng(0).exponential(size=1000) * (np.arange(1000) % 7 > 0)
 OTHERS = np.roll(WEIGHTS, 1)
 
