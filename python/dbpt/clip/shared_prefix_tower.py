@@ -1,12 +1,11 @@
 """The fast path of the text tower: the prefix that all prompts share is run once, and suffixes are packed."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
-from torch.autograd.function import once_differentiable
 
 from dbpt.clip.prompt_tokens import PromptLayout
 from dbpt.clip.text_tower import TextTower, context_at, text_module
@@ -24,113 +23,38 @@ class Packing:
         lengths = torch.tensor([length for count, length in self.buckets for _ in range(count)])
         return self.prefix + lengths.cumsum(0) - 1
 
-    def hidden(self) -> torch.Tensor:
-        """Return (T, K) bool, False where a token sees that token of the prefix or of its own suffix."""
-        width = self.prefix + max(length for _, length in self.buckets)
-        prefix = torch.ones(self.prefix, width, dtype=torch.bool).triu(1)
-        suffixes = [
-            torch.ones(length, width, dtype=torch.bool).triu(self.prefix + 1).repeat(count, 1)
-            for count, length in self.buckets
-        ]
-        return torch.cat([prefix, *suffixes])
 
+def attention(q_Qd: torch.Tensor, kv_T2d: torch.Tensor, packing: Packing, num_heads: int) -> torch.Tensor:
+    """Return the attention (Q, d) of Q queries over the keys and values of T tokens: softmax(q kᵀ / √e) v.
 
-class _PackedAttention(torch.autograd.Function):
-    """The attention (Q, d) of Q queries over the keys and values of T tokens: softmax(q kᵀ / √e) v.
-
-    ``hidden_QK`` are the rows of `Packing.hidden` for the queries; ``num_heads`` divide d.
+    A token sees those of the prefix and of its own prompt up to itself. The queries are all tokens, or the last one of
+    each prompt.
     """
+    counts, lengths = zip((1, packing.prefix), *packing.buckets, strict=True)
+    keys = [count * length for count, length in zip(counts, lengths, strict=True)]
+    queries = keys if len(q_Qd) == len(kv_T2d) else [0, *counts[1:]]
+    width = q_Qd.shape[1] // num_heads
 
-    @staticmethod
-    def forward(
-        ctx: Any, q_Qd: torch.Tensor, kv_T2d: torch.Tensor, hidden_QK: torch.Tensor, packing: Packing, num_heads: int
-    ) -> torch.Tensor:
-        ctx.pairs = pairs = _Pairs(packing, num_heads, hidden_QK.shape, only_ends=len(q_Qd) < len(kv_T2d))
-        ctx.scale = (q_Qd.shape[1] // num_heads) ** -0.5
-        k_Td, v_Td = kv_T2d.chunk(2, dim=1)
-        # In place where autograd would keep copies: the scores are the largest tensors of a pass.
-        scores = pairs.products(q_Qd, k_Td).mul_(ctx.scale)
-        weights = scores.masked_fill_(hidden_QK, float("-inf")).softmax(dim=-1)
-        ctx.save_for_backward(q_Qd, kv_T2d, weights)
-        return pairs.sums_over_keys(weights, v_Td)
+    def heads(x_Rd: torch.Tensor, sizes: list[int]) -> Iterator[torch.Tensor]:
+        """Yield the rows of the prefix, then those of each bucket, as (H, n, m, e)."""
+        for rows, count in zip(torch.split(x_Rd, sizes), counts, strict=True):
+            # Contiguous, so that products need no copies of their own, which autograd would keep.
+            yield rows.view(count, len(rows) // count, num_heads, width).permute(2, 0, 1, 3).contiguous()
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_Qd: torch.Tensor) -> Any:
-        pairs: _Pairs = ctx.pairs
-        q_Qd, kv_T2d, weights = ctx.saved_tensors
-        k_Td, v_Td = kv_T2d.chunk(2, dim=1)
-        # The derivative of softmax: w * (g - sum(w * g)).
-        grad_scores = pairs.products(grad_Qd, v_Td).mul_(weights)
-        grad_scores.sub_(weights * grad_scores.sum(dim=-1, keepdim=True)).mul_(ctx.scale)
-        grad_kv_T2d = torch.empty_like(kv_T2d)
-        grad_k_Td, grad_v_Td = grad_kv_T2d.chunk(2, dim=1)
-        pairs.sums_over_queries(grad_scores, q_Qd, out=grad_k_Td)
-        pairs.sums_over_queries(weights, grad_Qd, out=grad_v_Td)
-        return pairs.sums_over_keys(grad_scores, k_Td), grad_kv_T2d, None, None, None
-
-
-@dataclass(frozen=True)
-class _Bucket:
-    """``count`` prompts of one length: the positions of their queries and keys, and of own keys among K."""
-
-    count: int
-    queries: slice
-    keys: slice
-    own: slice
-
-    def prompts(self, x: torch.Tensor) -> torch.Tensor:
-        """View the bucket's rows (H, n m, ...) as (n, H, m, ...)."""
-        return x.view(len(x), self.count, -1, x.shape[2]).transpose(0, 1)
-
-
-class _Pairs:
-    """Pairs of a query and a key, of the prefix or of its own prompt, in all heads: ``pairs`` (H, Q, K).
-
-    The queries are all tokens, or with ``only_ends`` the last token of each prompt.
-    """
-
-    def __init__(self, packing: Packing, num_heads: int, shape: torch.Size, *, only_ends: bool) -> None:
-        self.num_heads, self.shape = num_heads, (num_heads, *shape)
-        self.prefix, self.buckets = slice(packing.prefix), []
-        query, key = 0 if only_ends else packing.prefix, packing.prefix
-        for count, length in packing.buckets:
-            queries, keys = count if only_ends else count * length, count * length
-            own = slice(packing.prefix, packing.prefix + length)
-            self.buckets.append(_Bucket(count, slice(query, query + queries), slice(key, key + keys), own))
-            query, key = query + queries, key + keys
-
-    def products(self, a_Qd: torch.Tensor, b_Td: torch.Tensor) -> torch.Tensor:
-        """Multiply a of the query by b of the key; 0 if a prompt has no such key."""
-        a, b = self._heads(a_Qd), self._heads(b_Td)
-        pairs = a.new_zeros(self.shape)
-        pairs[..., self.prefix] = a @ b[:, self.prefix].mT
-        for bucket in self.buckets:
-            own_a, own_b = bucket.prompts(a[:, bucket.queries]), bucket.prompts(b[:, bucket.keys])
-            bucket.prompts(pairs[:, bucket.queries, bucket.own])[:] = own_a @ own_b.contiguous().mT
-        return pairs
-
-    def sums_over_keys(self, pairs: torch.Tensor, b_Td: torch.Tensor) -> torch.Tensor:
-        """Return the sum of ``pairs`` times b over the keys of each query, (Q, d)."""
-        sums_Qd = b_Td.new_empty(pairs.shape[1], b_Td.shape[1])
-        sums, b = self._heads(sums_Qd), self._heads(b_Td)
-        sums[:] = pairs[..., self.prefix] @ b[:, self.prefix]
-        for bucket in self.buckets:
-            own = bucket.prompts(pairs[:, bucket.queries, bucket.own])
-            bucket.prompts(sums[:, bucket.queries]).add_(own @ bucket.prompts(b[:, bucket.keys]))
-        return sums_Qd
-
-    def sums_over_queries(self, pairs: torch.Tensor, a_Qd: torch.Tensor, out: torch.Tensor) -> None:
-        """Sum ``pairs`` times a over the queries of each key, into ``out`` (T, d)."""
-        sums, a = self._heads(out), self._heads(a_Qd)
-        sums[:, self.prefix] = pairs[..., self.prefix].mT @ a
-        for bucket in self.buckets:
-            own = bucket.prompts(pairs[:, bucket.queries, bucket.own]).contiguous()
-            bucket.prompts(sums[:, bucket.keys])[:] = own.mT @ bucket.prompts(a[:, bucket.queries])
-
-    def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        """View (rows, d) as (H, rows, e)."""
-        return x.view(len(x), self.num_heads, -1).transpose(0, 1)
+    k_Td, v_Td = kv_T2d.chunk(2, dim=1)
+    found, shared_k = list[torch.Tensor](), q_Qd.new_empty(num_heads, 0, width)
+    shared_v = shared_k  # the prefix itself has none before it
+    for q, k, v in zip(heads(q_Qd, queries), heads(k_Td, keys), heads(v_Td, keys), strict=True):
+        # One product with the prefix for all prompts, which would else be repeated for each.
+        to_shared = (q.flatten(1, 2) @ shared_k.mT).view(*q.shape[:3], shared_k.shape[1])
+        later = torch.ones(k.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
+        own = (q @ k.mT).masked_fill(later[len(later) - q.shape[2] :], float("-inf"))
+        weights = (torch.cat([to_shared, own], dim=-1) * width**-0.5).softmax(dim=-1)
+        of_shared, of_own = torch.split(weights, [shared_k.shape[1], len(later)], dim=-1)
+        found.append((of_shared.flatten(1, 2) @ shared_v).view(q.shape) + of_own @ v)
+        if len(found) == 1:
+            shared_k, shared_v = k[:, 0], v[:, 0]
+    return torch.cat([part.flatten(1, 2) for part in found], dim=1).transpose(0, 1).flatten(1)
 
 
 _EVERY = slice(None)
@@ -165,7 +89,6 @@ class SharedPrefixTower(TextTower):
     tokens_Td: torch.Tensor
     q_Td: torch.Tensor
     kv_T2d: torch.Tensor
-    hidden_TK: torch.Tensor
     context_V: torch.Tensor
     context_rows_V: torch.Tensor
     positional_Vd: torch.Tensor
@@ -191,7 +114,7 @@ class SharedPrefixTower(TextTower):
             positional_Td = self.frozen.positional_embedding[positions_T.to(device)].to(embedded_Td.dtype)
             tokens_Td = embedded_Td + positional_Td
             q_Td, kv_T2d = _queries_keys_values(self.frozen.transformer.resblocks[0], tokens_Td)
-        self._keep(tokens_Td=tokens_Td, q_Td=q_Td, kv_T2d=kv_T2d, hidden_TK=self.packing.hidden(), context_V=context_V)
+        self._keep(tokens_Td=tokens_Td, q_Td=q_Td, kv_T2d=kv_T2d, context_V=context_V)
         self._keep(context_rows_V=context_rows_T[context_V], positional_Vd=positional_Td[context_V.to(device)])
         self._keep(ends_P=self.packing.ends(), unsort_P=torch.tensor(order).argsort())
 
@@ -210,8 +133,7 @@ class SharedPrefixTower(TextTower):
                 kv_T2d = self.kv_T2d.index_copy(0, self.context_V, kv_V2d)
             else:
                 q_Qd, kv_T2d = _queries_keys_values(block, x_Td, asking)
-            hidden_QK, num_heads = self.hidden_TK[asking], block.attn.num_heads
-            found_Qd = _PackedAttention.apply(q_Qd, kv_T2d, hidden_QK, self.packing, num_heads)
+            found_Qd = attention(q_Qd, kv_T2d, self.packing, block.attn.num_heads)
             x_Qd = x_Td[asking] + block.ls_1(block.attn.out_proj(found_Qd))
             x_Td = x_Qd + block.ls_2(block.mlp(block.ln_2(x_Qd).to(block.mlp.c_fc.weight.dtype)))
         features = self.frozen.ln_final(x_Td[self.unsort_P])
