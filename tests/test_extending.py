@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documentation import blocks, read, tomllib
+from refusals import line_of
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
@@ -130,9 +131,7 @@ def test_a_process_that_does_not_find_a_class_says_so(tiny, tmp_path, registries
         "epochs": 2,
         "jobs": 2,
     }
-    with pytest.raises(InputError) as error:
-        dbpt.compare(tiny.table, out=tmp_path / "c", **settings)
-    line = str(error.value)
+    line = line_of(dbpt.compare, tiny.table, out=tmp_path / "c", **settings)
     assert line.startswith("--jobs: another process cannot begin: --objective: 'of-a-notebook' is none of dbpt, ")
     assert line.endswith("register names at the top of a script or module, or leave jobs out")
 

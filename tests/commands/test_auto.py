@@ -1,5 +1,6 @@
 """``--attributes auto``: the family that explains zero-shot CLIP's errors becomes the attribute."""
 
+import re
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from drawn_birds import GROUND, SHORT, true_grounds, written
 from launched import command, launch
+from refusals import line_of
 from runs import contents, metrics_of
 
 import dbpt
@@ -68,10 +70,9 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
     """The training and validation rows have one ground, so their errors don't go with it; nothing is written."""
     is_test = dbpt.load_dataset("waterbirds", birds["root"]).splits == SPLITS.index("test")
     one_ground = written(birds, "one-ground", [""] * 500, kept=is_test | (true_grounds(birds) == 0))
-    with pytest.raises(InputError, match="^--attributes auto: none of 3 families .* the 21 errors of ") as refused:
-        dbpt.fit(out=tmp_path / "run", **one_ground | TRAINING)
-    told = str(refused.value)
-    assert "\n" not in told and not (tmp_path / "run").exists()
+    told = line_of(dbpt.fit, out=tmp_path / "run", **one_ground | TRAINING)
+    assert re.match("--attributes auto: none of 3 families .* the 21 errors of ", told)
+    assert not (tmp_path / "run").exists()
     for way_out in (
         "--attributes NAME NAME",
         "--attributes clusters",

@@ -7,11 +7,11 @@ import pickle
 
 import numpy as np
 import pytest
+from refusals import line_of
 from safetensors.numpy import save, save_file
 
 from dbpt.data.features_from_file import open_rows
 from dbpt.data.stored_features import StoredFeatures
-from dbpt.errors import InputError
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(3, 2)
 
@@ -27,9 +27,7 @@ class Trap:
 
 
 def refused(path):
-    with pytest.raises(InputError) as error:
-        open_rows(path)
-    message = str(error.value)
+    message = line_of(open_rows, path)
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
 

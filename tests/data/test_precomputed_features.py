@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from refusals import line_of
 from table_files import rows
 from traced_memory import traced
 
@@ -30,9 +31,7 @@ def refused_array(features, dataset):
 
 
 def refused(path, dataset):
-    with pytest.raises(InputError) as error:
-        open_precomputed_features(path, dataset, *BACKBONE)
-    return str(error.value)
+    return line_of(open_precomputed_features, path, dataset, *BACKBONE)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -1,15 +1,12 @@
 """Rows, vocabularies and folders as they are written, and the one line of a refusal; for the tests of data."""
 
-import pytest
+from refusals import line_of
 
 from dbpt.data import load_dataset
-from dbpt.errors import InputError
 
 
 def refused(data, *args, **options):
-    with pytest.raises(InputError) as error:
-        load_dataset(data, *args, **options)
-    return str(error.value)
+    return line_of(load_dataset, data, *args, **options)
 
 
 def rows(*lines, header="path,label,split"):

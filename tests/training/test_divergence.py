@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from refusals import line_of
 from runs import epochs_saved, fit, history_of, metrics_of, said
 from torch import nn
 from toy_training import SETTINGS, TRAIN, VAL, build, content, interrupted_after, linear_head, run
@@ -121,9 +122,8 @@ def test_a_finished_training_keeps_its_rate_and_none_takes_a_higher_one(tmp_path
 
 def test_the_error_names_the_command_that_goes_on(tiny, tmp_path, command):
     out, settings = tmp_path / "run", tiny.settings | RISKY | {"objective": "groupdro", "baselines": False}
-    with pytest.raises(InputError) as caught:
-        dbpt.fit(tiny.table, out=out, **settings)
-    line, good = str(caught.value), epochs_saved(out / "checkpoints" / "groupdro.safetensors")
+    line = line_of(dbpt.fit, tiny.table, out=out, **settings)
+    good = epochs_saved(out / "checkpoints" / "groupdro.safetensors")
     way_out = "dbpt fit --resume --lr 0.1"
     assert line.endswith(f"{way_out} with the same --out continues from the checkpoint of epoch {good}")
     code, _, stderr = command(*way_out.split()[1:], "--out", out)
