@@ -3,6 +3,7 @@
 import operator
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,15 @@ def check_order(name: str, values: Any, way_out: str) -> None:
         raise InputError(f"{name}: its index has the numbers of its rows in another order; {way_out}")
 
 
+def check_same_order(**columns: Any) -> None:
+    """Refuse columns of pandas with the same unique index in different orders; all are read by position."""
+    indices = [(name, values.index) for name, values in columns.items() if hasattr(values, "iloc")]
+    for (name, index), (other, moved) in pairwise(indices):
+        if not moved.equals(index) and len(moved) == len(index) and moved.is_unique and moved.isin(index).all():
+            way_out = f"give {other}.loc[{name}.index], or .to_numpy() of both if their rows correspond"
+            raise InputError(f"{other} has the index of {name} in another order; {way_out}")
+
+
 def in_one_line(value: Any) -> str:
     """Return the repr of `value` in one short line."""
     text = " ".join(repr(value).split())
@@ -94,6 +104,12 @@ def is_tensor(value: object) -> "TypeIs[torch.Tensor]":
     return tensor is not None and isinstance(value, tensor)
 
 
+def check_backbone(backbone: object) -> None:
+    """Refuse what is no `Backbone`, such as the name of one."""
+    if not hasattr(type(backbone), "encoder_key"):
+        raise InputError(f"backbone is {in_one_line(backbone)}; expected the Backbone that dbpt.load_backbone returns")
+
+
 def to_host(name: str, value: Any) -> Any:
     """Return a tensor as a NumPy array without its gradient; types that NumPy lacks, such as bfloat16, as float32."""
     if not is_tensor(value):
@@ -121,11 +137,13 @@ def array(name: str, values: Any) -> NDArray[Any]:
     try:
         result = np.asarray(host)
     except (RuntimeError, TypeError, ValueError):
-        expected = f"an array{JOIN}" if isinstance(values, list | tuple) else "an array"
-        raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected {expected}") from None
-    if result.ndim == 0:  # what NumPy makes of a dict, a set, a generator or a text
+        if isinstance(values, list | tuple):
+            raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected an array{JOIN}") from None
+        result = np.empty(())
+    if result.ndim == 0:  # what NumPy makes of a dict, a set, a generator or a text; or a data set of torch
         expected = "an array, a list, a tensor or a column of a data frame"
         expected += ", with a value for each row (a loss: reduction='none')" if is_tensor(values) else ""
+        expected += "; groups are labels * A + result.pseudo_attributes" if hasattr(values, "pseudo_attributes") else ""
         raise InputError(f"{name} is {in_one_line(values)}, of type {type(values).__name__}; expected {expected}")
     return result
 
@@ -169,6 +187,7 @@ def vector(
         if vector.ndim == 2 and isinstance(values, list | tuple):
             expected += JOIN
         frame = f" (a {type(values).__name__})" if hasattr(values, "columns") else ""
+        expected += "; give one column, or .groupby(COLUMNS).ngroup() of several" if frame and kinds == "iu" else ""
         raise InputError(f"{name}{frame} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}")
     return vector
 

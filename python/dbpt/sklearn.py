@@ -39,7 +39,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Training centres the features and divides them by one number, so that their mean squared length is 1 and ``C`` means
     the same at any scale and offset. Columns are not standardised. Without groups and attribute logits any objective is
-    ERM.
+    ERM, and others than "erm" warn.
 
     Args:
         objective: "gla", logistic regression on the groups with their shares divided out, where groups of one class or
@@ -94,6 +94,9 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not arguments.number("C", self.C) > 0:
             raise InputError(f"C is {self.C!r}; expected a number above 0")
         attributes = _attributes(labels, groups, attribute_logits)
+        if attributes is None and self.objective != "erm":
+            way_out = "give one (in a search by set_fit_request and metadata routing), or take objective 'erm'"
+            warnings.warn(f"objective {self.objective!r} without groups or logits is ERM; {way_out}", stacklevel=2)
         mean_D = features_ND.mean(axis=0)
         scaled_ND = features_ND - mean_D
         # One scale for all columns: on image features, one for each was no better.
@@ -168,13 +171,14 @@ def _attributes(
     if groups is not None and attribute_logits is not None:
         raise InputError("groups and attribute_logits are both given; give the groups that are to be used")
     if groups is not None:
-        attributes = group_codes(groups)
+        name, rows_N = "groups", group_codes(groups)
     elif attribute_logits is not None:
-        attributes = label_attributes(attribute_logits).pseudo_attributes.astype(np.int64)
+        name, rows_N = "attribute_logits", arguments.array("attribute_logits", attribute_logits)
     else:
         return None
-    check_consistent_length(labels, attributes)
-    return attributes
+    if len(rows_N) != len(labels):
+        raise InputError(f"{name} has {len(rows_N)} rows; expected {len(labels)}, one for each row of X")
+    return rows_N if groups is not None else label_attributes(rows_N).pseudo_attributes.astype(np.int64)
 
 
 def _balanced_weights(labels: NDArray[np.int64], attributes: NDArray[np.int64] | None) -> NDArray[np.float64] | None:
@@ -254,10 +258,13 @@ def worst_group_score(y_true: ArrayLike, y_pred: ArrayLike, groups: Iterable[Any
             "worst_group_scorer needs groups: call sklearn.set_config(enable_metadata_routing=True) and pass them, for "
             "example cross_val_score(..., params={'groups': groups})"
         )
+    arguments.check_same_order(y_true=y_true, y_pred=y_pred, groups=groups)
     attributes = group_codes(groups)
     true, predicted = _classes("y_true", y_true), _classes("y_pred", y_pred)
     check_consistent_length(true, predicted, attributes)
     labels = np.searchsorted(unique_labels(true, predicted), true)  # refuses text beside numbers
+    if not np.isin(predicted, true).any() and len(np.unique(predicted)) > 1:
+        warnings.warn(f"y_pred has {predicted[0]}, but no class of y_true; groups are the third argument", stacklevel=2)
     worst = worst_group_mean(true == predicted, group_ids(labels, attributes, int(attributes.max()) + 1))
     assert worst is not None  # `group_codes` refuses that
     return worst

@@ -83,6 +83,7 @@ def test_mapped_features_are_not_copied(backbone, tmp_path, monkeypatch):
         ({"features": [[1, 2], [3]]}, "^features is ragged"),
         ({"texts": "a bird"}, "^texts is 'a bird'; expected a list of sentences"),
         ({"texts": []}, r"^texts is \[\]"),
+        ({"texts": torch.ones(3, 9)}, r"^texts is tensor\(.*; expected a list of sentences"),
         ({"owners": [0, 1]}, r"^owners has 2 entries, .*each of the 3 sentences"),
         ({"owners": [0, 0, 2]}, r"^owners has 3 entries, of the names \[0, 2\]; .*without a gap"),
         ({"owners": [-1, 0, 1]}, r"^owners has 3 entries, of the names \[-1, 0, 1\]"),

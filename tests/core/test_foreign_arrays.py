@@ -292,6 +292,14 @@ def test_other_containers_and_missing_values_give_the_same(kind):
         np.testing.assert_equal(flat(found), flat(call(**arrays)))
 
 
+@pytest.mark.parametrize("name", ["group_ids", "group_metrics", "pseudo_attribute_quality"])
+def test_columns_with_one_index_in_different_orders_are_refused(name):
+    call, arrays = CALLS[name]
+    labels, attributes = pd.Series(arrays["labels"]), pd.Series(arrays["attributes"], [5, 4, 3, 2, 1, 0])
+    with pytest.raises(InputError, match=r"^(attr\w+|labels) has the index of \w+ in another order; give \w+\.loc\["):
+        call(**{**arrays, "labels": labels, "attributes": attributes})
+
+
 def test_counts_that_no_sum_can_tell_apart_are_refused():
     with pytest.raises(InputError, match=r"counts\[1\] is 4611686018427387904"):
         evaluation.gap_interval([1, 2**62 - 1], [2, 2**62], [1, 1])

@@ -145,6 +145,8 @@ def test_missing_files_count_before_anything_is_computed(backbone, root, paths, 
 def test_wrong_arguments_are_named(backbone, root, paths, wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} is "):
         run(backbone, root, paths, **wrong)
+    with pytest.raises(InputError, match=r"^backbone is 'tiny\.json'; expected .* dbpt\.load_backbone returns"):
+        run("tiny.json", root, paths)
 
 
 def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(backbone, root, paths, monkeypatch):

@@ -53,6 +53,7 @@ def test_rows_of_unknown_group_weigh_one(unknown):
         ([0, {}], r"groups\[1\] is \{\}; expected a value that can be hashed, or None, NaN or -1 where unknown .*"),
         ([None, -1], "groups has no known value in 2 rows; expected a value in one at least"),
         ([1, -1, 1], PLUS_MINUS),
+        ([None, *range(20)], "groups has 20 values, each in one row; expected a few that many rows share .*"),
         ([(0, 1), (1, -1)], PLUS_MINUS),
         ({0: "a", 1: "b"}, "groups is .*, of type dict; .*"),
         ({"a", "b"}, "groups is .*, of type set; .*"),
@@ -63,3 +64,7 @@ def test_rows_of_unknown_group_weigh_one(unknown):
 def test_wrong_groups_are_refused(groups, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         dbpt.sample_weights(groups)
+
+
+def test_rows_of_a_small_table_may_each_be_a_group():
+    np.testing.assert_array_equal(dbpt.sample_weights(range(19)), 1)

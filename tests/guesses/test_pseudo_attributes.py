@@ -192,6 +192,8 @@ def test_a_buffer_that_is_the_input_is_refused():
         label_attributes(logits, method="argmax", posterior=logits)
 
 
-def test_cosines_in_place_of_logits_are_noticed():
-    with pytest.warns(UserWarning, match="^logits are within ±1, as cosines are"):
+def test_cosines_in_place_of_logits_and_columns_of_images_are_noticed():
+    with pytest.warns(UserWarning, match="^logits are within ±1, as cosines and probabilities are"):
         label_attributes([[0.2, 0.3], [0.25, 0.1]], method="argmax")
+    with pytest.warns(UserWarning, match=r"^logits has shape \(2, 200\); transpose it"):
+        label_attributes(np.full((2, 200), 9.0), method="argmax")

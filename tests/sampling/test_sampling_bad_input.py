@@ -4,11 +4,14 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 from weighted_draws import GROUPS
 
 from dbpt.errors import InputError
+from dbpt.guesses import PseudoAttributes
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
 SAMPLERS = {"weights": WeightedSampler, "rows": GroupSampler, "wheel": GroupSampler, "batches": GroupBatchSampler}
@@ -87,6 +90,9 @@ ARGUMENTS = [
     (BY_GROUP, [0.5], {}, r"^groups has .* dtype float64; expected \(N,\) integers$"),
     (BY_GROUP, ["sea", "land"], {}, r"^groups has .* dtype <U4; .* \(numpy.unique\(.*return_inverse=True\)"),
     (BY_GROUP, (group for group in [0, 1]), {}, "^groups is <generator object"),
+    (BY_GROUP, TensorDataset(torch.ones(2, 3), torch.ones(2)), {}, "^groups is <.*>, of type TensorDataset; expected "),
+    (BY_GROUP, PseudoAttributes(GROUPS, None, None, "argmax"), {}, r"^groups is .*; groups are labels \* A \+ "),
+    (BY_GROUP, pd.DataFrame({"y": [0], "a": [1]}), {}, r"^groups \(a DataFrame\) .* \.groupby\(COLUMNS\).ngroup"),
     (BY_GROUP, [0, 2**40], {}, r"^groups\[1\] is 1099511627776; expected -1 \(outside\) or 0 to 2\^24 - 1"),
     (BY_GROUP, GROUPS, {"shares": "balance"}, r"^shares is 'balance'; .*did you mean 'balanced'\?"),
     (BY_GROUP, GROUPS, {"shares": [1, 2]}, r"^shares has shape \(2,\) .*expected \(4,\)"),

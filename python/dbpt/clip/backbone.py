@@ -210,12 +210,13 @@ def zero_shot_logits(
     Raises:
         InputError: for features of another shape or type, and wrong sentences, owners or rows.
     """
+    arguments.check_backbone(backbone)
     features_ND = features if isinstance(features, StoredFeatures) else arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
         hint = f"expected (N, {backbone.embed_dim}) floats, as this backbone embeds images"
         raise InputError(f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; {hint}")
-    if isinstance(texts, str) or not texts:
-        raise InputError(f"texts is {texts!r}; expected a list of sentences, at least one")
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
+        raise InputError(f"texts is {arguments.in_one_line(texts)}; expected a list of sentences, at least one")
     owners_P = arguments.integers("owners", np.arange(len(texts)) if owners is None else owners)
     names = np.unique(owners_P)
     if len(owners_P) != len(texts) or not np.array_equal(names, np.arange(len(names))):

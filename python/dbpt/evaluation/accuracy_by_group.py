@@ -192,6 +192,7 @@ def group_metrics(
     (0.75, 0.0, 2, 0.75)
     """
     num_classes, num_attributes = ids.check_sizes(num_classes, num_attributes)
+    arguments.check_same_order(predictions=predictions, labels=labels, attributes=attributes, confidence=confidence)
     predictions_N = ids.checked_indices(predictions, "predictions", 0, num_classes)
     labels_N = ids.checked_indices(labels, "labels", 0, num_classes, rows=predictions_N.size)
     attributes_N = ids.checked_indices(attributes, "attributes", -1, num_attributes, rows=predictions_N.size)

@@ -103,6 +103,7 @@ def pseudo_attribute_quality(
     """
     num_classes, num_attributes = check_sizes(num_classes, num_attributes)
     arguments.integer("num_attributes", num_attributes, 1, _MAX_CONFUSED)
+    arguments.check_same_order(pseudo_attributes=pseudo_attributes, attributes=attributes, labels=labels)
     pseudo_N = checked_indices(pseudo_attributes, "pseudo_attributes", -1, num_attributes)
     true_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=pseudo_N.size)
     labels_N = checked_indices(labels, "labels", 0, num_classes, rows=pseudo_N.size)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.arguments import integer, probability
+from dbpt.arguments import check_backbone, integer, probability
 from dbpt.data.features_from_file import MAX_FAILURES
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.environment import launched_rank, launched_size, progress_bar
@@ -95,6 +95,7 @@ def embed_images(
         InputError: for wrong arguments, a cache that can't be used, and damaged weights.
         TooManyFailures: if more images fail than ``max_failures`` allows.
     """
+    check_backbone(backbone)
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     max_failures = probability("max_failures", max_failures)

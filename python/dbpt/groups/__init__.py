@@ -1,8 +1,9 @@
 """Groups of rows (class and attribute): their ids, their weights, and the worst one.
 
 Functions take arrays and return numbers; nothing here knows a model or a file. Arrays (N,) may be lists, tensors, whose
-gradients are ignored, or columns of data frames, taken in the order of their rows. A column (N, 1), a dict or a set is
-refused. Where -1 means unknown, None, NaN and pandas' NA do too. Accuracy by group is in `dbpt.evaluation`.
+gradients are ignored, or columns of data frames, taken in the order of their rows. Labels and attributes with one
+index in different orders are refused, and so is a column (N, 1), a dict or a set. Where -1 means unknown, None, NaN and
+pandas' NA do too. Accuracy by group is in `dbpt.evaluation`.
 """
 
 from dbpt.groups.ids import (

@@ -30,6 +30,7 @@ def group_ids(
     Raises:
         InputError: for arrays of other shapes or dtypes.
     """
+    arguments.check_same_order(labels=labels, attributes=attributes)
     labels = arguments.integers("labels", labels)
     attributes = arguments.integers("attributes", attributes, len(labels), per="label", unknown=True)
     return np.where(attributes < 0, -1, labels * num_attributes + attributes)
@@ -107,8 +108,8 @@ def group_codes(groups: Iterable[Any]) -> NDArray[np.int64]:
         (N,) int64, -1 where unknown.
 
     Raises:
-        InputError: for a value that can't be hashed, without any known value, for -1 and 1 alone, and for what has no
-            order, such as a set.
+        InputError: for a value that can't be hashed, without any known value, for -1 and 1 alone, for 20 or more values
+            that all differ, and for what has no order, such as a set.
     """
     # A list makes no array, as NumPy would make text of numbers beside text.
     values = map(_plain, groups if isinstance(groups, (list, tuple)) else arguments.array("groups", groups).tolist())
@@ -127,6 +128,9 @@ def group_codes(groups: Iterable[Any]) -> NDArray[np.int64]:
             raise InputError("groups has -1 and 1 alone, but -1 means unknown; name them otherwise, such as 0 and 1")
     if not numbers_of:
         raise InputError(f"groups has no known value in {len(parts_N)} rows; expected a value in one at least")
+    if len(numbers_of) == np.count_nonzero(codes_N >= 0) >= 20:  # a smaller table may be so
+        expected = "a few that many rows share (argmax of probabilities, numpy.digitize of measured numbers)"
+        raise InputError(f"groups has {len(numbers_of)} values, each in one row; expected {expected}")
     return codes_N
 
 

@@ -271,7 +271,7 @@ def sample_weights(
         (N,) float64 with mean 1; 1 where the group is unknown.
 
     Raises:
-        InputError: for groups that can't be hashed, and without any known group.
+        InputError: for groups that can't be hashed, without any known group, and for 20 or more that all differ.
 
     Example:
         >>> sample_weights(["land"] * 15 + ["water"] * 5)[[0, -1]].round(3).tolist()

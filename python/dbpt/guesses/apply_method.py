@@ -74,7 +74,10 @@ def label_attributes(
     """
     logits_NA = _checked_logits(logits)
     if np.abs(logits_NA[:4096]).max() <= 1 and logits_NA[:4096].any():
-        warnings.warn("logits are within ±1, as cosines are; multiply cosines by exp(logit_scale)", stacklevel=2)
+        way_out = "multiply cosines by exp(logit_scale), and take no softmax"
+        warnings.warn(f"logits are within ±1, as cosines and probabilities are; {way_out}", stacklevel=2)
+    if 1 < len(logits_NA) <= logits_NA.shape[1] / 100:
+        warnings.warn(f"logits has shape {logits_NA.shape}; transpose it if its columns are images", stacklevel=2)
     if not isinstance(method, str) or method not in PSEUDO_METHODS or PSEUDO_METHODS[method].learns:
         methods = [name for name, of in PSEUDO_METHODS.loaded.items() if not of.learns]
         expected = ", ".join(repr(choice) for choice in methods)
