@@ -114,14 +114,6 @@ def test_evaluate_on_other_data_takes_all_its_rows(run, tiny):
     assert found.metrics.dataset.shots is None
 
 
-def test_a_resume_keeps_to_its_shots(tiny, tmp_path, run):
-    copied = shutil.copytree(run, tmp_path / "run")
-    (copied / "checkpoints").mkdir(exist_ok=True)
-    with pytest.raises(InputError, match="shots"):
-        dbpt.fit(out=copied, resume=True, shots=4)
-    assert metrics_of(dbpt.fit(out=copied, resume=True).folder)["dataset"] == metrics_of(run)["dataset"]
-
-
 def test_a_cell_equals_the_fit_and_each_seed_has_rows_of_its_own(tiny, tmp_path):
     found = compare(tiny, tmp_path / "c", methods="zero-shot,erm,mean-difference", shots=5, model_selection="last")
     cells = {seed: load_file(found.folder / "cells" / f"erm_linear_seed-{seed}.safetensors") for seed in (0, 1)}

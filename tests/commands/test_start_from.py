@@ -33,19 +33,16 @@ def saved(folder: Path, context: np.ndarray) -> Path:
     return folder / "prompt.safetensors"
 
 
-@pytest.mark.parametrize("name", ["", "prompt.safetensors"])
-def test_the_new_head_is_the_classifier_of_the_run(tiny, tiny_run, name):
-    config = make_config({"data": str(tiny.table), **tiny.settings, **warm(tiny_run / name)})
-    head = build_head(prepare(config))
-    assert head.context.detach().numpy().tobytes() == context_of(tiny_run).tobytes()
-    weights = load_file(tiny_run / "classifier.safetensors")["weights"]
-    np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
-
-
-def test_a_class_specific_prompt_starts_as_one(tiny, tmp_path):
-    first = fit(tiny, tmp_path / "first", epochs=2, class_specific_context=True, baselines=False)
-    config = make_config({"data": str(tiny.table), **tiny.settings, **warm(first, class_specific_context=True)})
-    assert build_head(prepare(config)).context.detach().numpy().tobytes() == context_of(first).tobytes()
+@pytest.mark.parametrize("is_specific", [False, True])
+def test_the_new_head_is_the_classifier_of_the_run(tiny, tmp_path, is_specific):
+    settings = {"class_specific_context": is_specific}
+    first = fit(tiny, tmp_path / "first", epochs=2, baselines=False, **settings)
+    for start in (first, first / "prompt.safetensors"):
+        config = make_config({"data": str(tiny.table), **tiny.settings, **warm(start, **settings)})
+        head = build_head(prepare(config))
+        assert head.context.detach().numpy().tobytes() == context_of(first).tobytes()
+        weights = load_file(first / "classifier.safetensors")["weights"]
+        np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
 
 
 def test_a_fit_goes_on_from_there_and_a_resume_knows_the_start_by_its_content(tiny, tiny_run, tmp_path):

@@ -23,6 +23,7 @@ from dbpt.storage.tensors import write_tensors
         ),
         (lambda run: (run / "run.json").unlink(), "not a run folder"),
         (lambda run: (run / "run.json").write_text('{"schema_version": 0}'), "run.json: not of schema version 1"),
+        (lambda run: change_json(run / "run.json", words={}), "missing required field `classes` - at `$.words`; the"),
         (lambda run: (run / "classifier.safetensors").unlink(), "cannot read the classifier: No such file"),
         (
             lambda run: (run / "prompt.safetensors").rename(run / "classifier.safetensors"),

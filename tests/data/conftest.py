@@ -2,12 +2,17 @@
 
 import pytest
 from layouts import touch, write_faces
-from saved_datasets import saver
 
 
 @pytest.fixture
 def save(tmp_path):
-    return saver(tmp_path / "pets")
+    """Save a Dataset or DatasetDict to a folder, and return that."""
+
+    def save(data, **options):
+        data.save_to_disk(tmp_path / "pets", **options)
+        return tmp_path / "pets"
+
+    return save
 
 
 @pytest.fixture

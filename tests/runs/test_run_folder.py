@@ -1,7 +1,6 @@
 """`fit` takes only folders of runs, and never takes away what no run wrote; settings that were cut are refused."""
 
 import gc
-import json
 import os
 import re
 import shutil
@@ -142,14 +141,6 @@ def test_a_folder_that_the_disk_refuses_is_told_with_a_way_out(tiny, tmp_path, m
     monkeypatch.setattr(Path, "mkdir", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(InputError, match="run: cannot create: No space left on device; free space or choose another"):
         RUN_FOLDER.start(tmp_path / "run", {}, config, resume=False, overwrite=False)
-
-
-def test_a_run_json_without_its_parts_is_told(copied):
-    description = json.loads((copied / "run.json").read_text())
-    del description["words"]
-    (copied / "run.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match=r"run\.json: .*missing required field `words`; the file was changed, dbpt"):
-        dbpt.load(copied)
 
 
 @pytest.mark.parametrize(

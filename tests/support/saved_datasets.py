@@ -48,16 +48,6 @@ def of_tiny(tiny, as_paths=False):
     return of_splits(**splits)
 
 
-def saver(folder):
-    """Return a function that saves a Dataset or DatasetDict to ``folder`` and returns that."""
-
-    def save(data, **options):
-        data.save_to_disk(folder, **options)
-        return folder
-
-    return save
-
-
 def rewrite(file, change, max_chunksize=None, **options):
     """Write what ``change`` makes of the table in an Arrow file."""
     table = change(pa.ipc.open_stream(file.read_bytes()).read_all())
