@@ -10,11 +10,12 @@ from html_page import Page
 
 import dbpt
 from dbpt.cautions import caution
-from dbpt.commands.discover.page import MOST_TABLED, render_discovery
+from dbpt.commands.discover.page import render_discovery
 from dbpt.evaluation.discovery_fields import Confirmation
 from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.report.density_chart import density_chart
 from dbpt.report.discovery_sentences import confirmation_in_words, evidence_of, label_of
+from dbpt.report.page_size import MOST_FAMILIES_TABLED
 
 HOSTILE = "=cmd|'/c calc'!<b>A1</b>"
 SOURCES = ("words", "column", "measured", "caption", "pair")
@@ -142,7 +143,7 @@ def test_a_thousand_families_make_a_small_page_sorted_by_q_and_share(found):
     )
     assert "gull" in render_discovery(replace(found.figures, families=[cut, unseen]), None)
     order = sorted(families, key=lambda family: (family.q_value, -family.explained.share))
-    assert rows == [family.name for family in order[:MOST_TABLED]]
+    assert rows == [family.name for family in order[:MOST_FAMILIES_TABLED]]
     assert "families.csv has all" in html and len(html) < 300_000 and "x" * 150 not in html
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbpt.report import group_pictures as module
+from dbpt.report import page_size
 from dbpt.report.group_pictures import contact_sheets
 from dbpt.report.thumbnails import ImageFiles
 
@@ -63,7 +63,7 @@ def test_unreadable_images_are_replaced_by_the_next(reds, tmp_path):
 
 
 def test_more_groups_have_fewer_pictures_and_the_last_ones_none(reds, monkeypatch):
-    monkeypatch.setattr(module, "MOST_ON_SHEETS", 24)
+    monkeypatch.setattr(page_size, "MOST_ON_SHEETS", 24)
     short = sheets_of(reds, [0, 1] * 50)
     assert [list(paths_of(sheet)) for sheet in short[:2]] == [["The 4 surest", "The 4 least sure", "4 at random"]] * 2
     names = [(f"class {number}", "day") for number in range(10)]
@@ -82,5 +82,5 @@ def test_pictures_of_noise_keep_within_the_budget(tmp_path, groups):
     sheets = contact_sheets(ImageFiles(paths, tmp_path), rows, confidence, group_names=names)
     jpegs = [picture.image for sheet in sheets for strip in sheet.strips for picture in strip.pictures]
     assert len(jpegs) == groups * 3 * min(8, 768 // (3 * groups))
-    assert sum(map(len, jpegs)) < module.SHEETS_BUDGET
+    assert sum(map(len, jpegs)) < page_size.SHEETS_BUDGET
     assert max(Image.open(io.BytesIO(jpegs[0])).size) >= 64

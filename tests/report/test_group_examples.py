@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbpt.report import group_pictures as module
+from dbpt.report import page_size
 from dbpt.report.group_pictures import group_examples
 from dbpt.report.thumbnails import ImageFiles
 
@@ -64,7 +64,7 @@ def test_all_groups_have_a_few_pictures_and_the_worst_ones_all_of_their_mistakes
     predictions = (groups >= 2) ^ (np.tile(np.arange(25), 4) < np.repeat(wrong, 25))
 
     def shown(most):
-        monkeypatch.setattr(module, "MOST_EXAMPLES", most)
+        monkeypatch.setattr(page_size, "MOST_EXAMPLES", most)
         groups_shown = examples_of(reds, groups, [predictions.astype(int)])
         return [(group.wrong_shown, len(group.examples) - group.wrong_shown) for group in groups_shown]
 
@@ -81,6 +81,6 @@ def test_pictures_of_noise_keep_within_the_budget(noise, each):
     names = {"group_names": [(f"c{g}", "") for g in range(20)], "classes": [f"c{g}" for g in range(20)]}
     shown = group_examples(images, groups, [(groups + 1) % 20], most_wrong=each, **names)
     jpegs = [example.image for group in shown for example in group.examples]
-    assert len(jpegs) == min(20 * each, module.MOST_EXAMPLES)
-    assert sum(map(len, jpegs)) <= module.EXAMPLES_BUDGET
+    assert len(jpegs) == min(20 * each, page_size.MOST_EXAMPLES)
+    assert sum(map(len, jpegs)) <= page_size.EXAMPLES_BUDGET
     assert min(max(Image.open(io.BytesIO(jpeg)).size) for jpeg in jpegs[:8]) >= 64

@@ -11,14 +11,11 @@ from dbpt.groups import group_name
 from dbpt.groups.ids import permutation
 from dbpt.guesses.base import BY_VALUES
 from dbpt.guesses.trust import Guesses
+from dbpt.report import page_size
 from dbpt.report.text import guesser
 from dbpt.report.thumbnails import ImageFiles, Picture
 
 STRIP = 8
-SHEETS_BUDGET = 1_100_000
-"""Bytes of all JPEGs; base64 adds a third."""
-MOST_ON_SHEETS = 768
-"""With more groups the strips are shorter, so that no picture gets too small to judge."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,12 @@ def contact_sheets(
         is_known: whether nothing was guessed: all pictures are random ones.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
-    shown = [g for g in range(len(sizes)) if sizes[g]][: MOST_ON_SHEETS // 3]
-    each = min(STRIP, MOST_ON_SHEETS // (3 * max(len(shown), 1)))
+    shown = [g for g in range(len(sizes)) if sizes[g]][: page_size.MOST_ON_SHEETS // 3]
+    each = min(STRIP, page_size.MOST_ON_SHEETS // (3 * max(len(shown), 1)))
     of_class: dict[str, int] = {}
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
         of_class[class_name] = of_class.get(class_name, 0) + n
-    max_bytes = SHEETS_BUDGET // max(int(np.minimum(sizes[shown], 3 * each).sum()), 1)
+    max_bytes = page_size.SHEETS_BUDGET // max(int(np.minimum(sizes[shown], 3 * each).sum()), 1)
 
     def strip(title: str, rows: NDArray[np.int64], number: int) -> Strip:
         pictures = images.first(rows.tolist(), number, max_bytes)
@@ -100,16 +97,6 @@ def contact_sheets(
         share = n / of_class[class_name] if of_class[class_name] else None
         sheets.append(ContactSheet(class_name, attribute, n, share, tuple(strip for strip in strips if strip.pictures)))
     return sheets
-
-
-MOST_WRONG = 100
-"""Wrong images of a group on a page."""
-FEW = 4
-"""Right images of each group, or more if fewer are wrong."""
-MOST_EXAMPLES = 1200
-"""With more pictures, the groups of the highest accuracy have fewer, so that no picture gets too small to judge."""
-EXAMPLES_BUDGET = 3_000_000
-"""Bytes of all JPEGs; base64 adds a third."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +146,7 @@ def group_examples(
     classes: Sequence[str],
     p_true: NDArray[Any] | None = None,
     seed: int = 0,
-    most_wrong: int = MOST_WRONG,
+    most_wrong: int = page_size.MOST_WRONG,
 ) -> list[GroupExamples]:
     """Return the images of each group with the predictions of one or more classifiers, in the order of ``group_names``.
 
@@ -186,8 +173,12 @@ def group_examples(
     ]
     correct = [int(of_group[-1].sum()) for of_group in right]
     worst_first = sorted(np.flatnonzero(sizes).tolist(), key=lambda g: correct[g] / sizes[g])
-    numbers = _numbers([(int(sizes[g]) - correct[g], correct[g]) for g in worst_first], most_wrong) if images else []
-    max_bytes = EXAMPLES_BUDGET // max(sum(map(sum, numbers)), 1)
+    numbers = (
+        page_size.example_numbers([(int(sizes[g]) - correct[g], correct[g]) for g in worst_first], most_wrong)
+        if images
+        else []
+    )
+    max_bytes = page_size.EXAMPLES_BUDGET // max(sum(map(sum, numbers)), 1)
 
     def example(row: int, picture: Picture) -> Picture:
         p = None if p_true is None else float(p_true[row])
@@ -213,20 +204,6 @@ def group_examples(
         )
         for g, of_group in enumerate(right)
     ]
-
-
-def _numbers(available: Sequence[tuple[int, int]], most_wrong: int) -> list[list[int]]:
-    """Return how many wrong and right pictures each group has, of those ``available``; the first has precedence."""
-    numbers, left = [], MOST_EXAMPLES
-    for wrong, right in available:
-        shown = min(wrong, FEW, left)
-        numbers.append([shown, min(right, 2 * FEW - shown, left - shown)])
-        left -= sum(numbers[-1])
-    for of_group, (wrong, _) in zip(numbers, available, strict=True):
-        more = min(left, max(0, min(wrong, most_wrong) - of_group[0]))
-        of_group[0] += more
-        left -= more
-    return numbers
 
 
 MOST_OPEN = 8

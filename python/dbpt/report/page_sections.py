@@ -15,6 +15,7 @@ from dbpt._core import __version__
 from dbpt.guesses.base import BY_VALUES, GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.report.group_pictures import GuessSheets
+from dbpt.report.page_size import MOST_GROUPS_TABLED
 from dbpt.report.result_rows import Row
 from dbpt.report.tables import confusions
 from dbpt.report.text import guesser, render, sentence
@@ -23,8 +24,6 @@ Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
 Templates = Sequence[Sequence[str]]
 """The sentences of classes, of attributes, and of groups if the classifier tells them apart."""
-MOST_GROUPS_TABLED = 200
-"""With more groups, the tables show the ones with the lowest accuracy."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from dbpt.report.audit_sentences import after_doubts
 from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.group_pictures import GroupExamples, GuessSheets, contact_sheets, group_examples
 from dbpt.report.page_sections import Section, section
+from dbpt.report.page_size import MOST_CELLS, MOST_GROUPS_TABLED
 from dbpt.report.result_charts import MOST_CURVES, charted_rows, most_groups, validation_title
 from dbpt.report.result_rows import AVERAGES, SPLIT_NAMES, Summary, group_size
 from dbpt.report.results_verdict import Outcome, leads_of, outcome_of
@@ -170,10 +171,6 @@ def _rows(summary: Summary, doubted: Sequence[str], chart: Chart | None) -> Sect
     )
 
 
-MOST_CELLS = 8000
-"""With more figures, the table of the groups shows fewer groups, so that the page stays below 8 MB."""
-
-
 def _groups(summary: Summary, doubted: Sequence[str], chart: Chart | None, file: str) -> Section:
     """Return the accuracy of the rows by group and by each of several factors; ``file`` has that of all groups."""
     metrics, rows, chosen = summary.metrics, summary.rows, summary.chosen
@@ -186,7 +183,7 @@ def _groups(summary: Summary, doubted: Sequence[str], chart: Chart | None, file:
         num_charted=most_groups(rows),
         chart=chart,
         doubted=doubted,
-        tabled=sorted(chosen.worst_first[: min(sections.MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
+        tabled=sorted(chosen.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
         sizes=[group_size(rows, g) for g in range(len(metrics.dataset.groups))],
         chosen=chosen.name,
         split_name=SPLIT_NAMES[metrics.split],

@@ -13,12 +13,11 @@ from urllib.parse import quote
 from PIL import Image
 
 from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warnings, read_image
+from dbpt.report.page_size import PICTURE_BYTES
 
 LARGEST, SMALLEST = 320, 32
 """Pixels of a thumbnail's longer side."""
 QUALITIES, LOWEST_QUALITY = (85, 70, 55), 40
-MOST_BYTES = 18_000
-"""The bytes of a thumbnail, enough for most photographs of the largest size."""
 TRIES = 3
 """Images per picture, until they are given up as unreadable."""
 
@@ -39,7 +38,7 @@ class Picture:
     probability: float | None = None
 
 
-def thumbnail(path: Path, pixels: int = LARGEST, *, max_bytes: int = MOST_BYTES) -> bytes:
+def thumbnail(path: Path, pixels: int = LARGEST, *, max_bytes: int = PICTURE_BYTES) -> bytes:
     """Return the image as a JPEG at most ``pixels`` wide and high, smaller and of less quality to fit ``max_bytes``.
 
     Alpha is dropped, as it is for CLIP. Raises `UnreadableImage` with the reason. Call it within `pillow_warnings`.
@@ -88,7 +87,7 @@ class ImageFiles:
         path = self.root / self.paths[row]
         source = None if self.page is None else address(path, self.page)
         # Base64 makes four bytes of three of a JPEG, and a long path of other letters takes as many as a small picture.
-        max_bytes = min(max_bytes, MOST_BYTES) - 3 * len(os.fsencode(self.paths[row]) + (source or "").encode()) // 4
+        max_bytes = min(max_bytes, PICTURE_BYTES) - 3 * len(os.fsencode(self.paths[row]) + (source or "").encode()) // 4
         try:
             jpeg = thumbnail(path, max_bytes=max(max_bytes, 0))
         except UnreadableImage:  # it has changed since

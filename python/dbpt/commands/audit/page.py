@@ -19,6 +19,7 @@ from dbpt.report.bar_chart import Bar, BarGroup, bar_chart
 from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.group_pictures import ContactSheet, GroupExamples, GuessSheets
 from dbpt.report.page_sections import section
+from dbpt.report.page_size import MOST_GROUPS_TABLED
 from dbpt.report.result_rows import SPLIT_NAMES
 from dbpt.report.text import in_words, sentence
 
@@ -81,7 +82,7 @@ def render_audit(
     kind, verdict, words = _kind(figures), figures.verdict, figures.words
     is_untrusted, is_pseudo = verdict.kind == "untrusted", figures.group_kind == "pseudo"
     confusion = np.array([[figures.confusion.get(y, {}).get(k, 0) for k in data.classes] for y in data.classes])
-    most = {"most_bars": MOST_BARS, "most_rows": sections.MOST_GROUPS_TABLED}
+    most = {"most_bars": MOST_BARS, "most_rows": MOST_GROUPS_TABLED}
     of_groups = {"figures": figures, "worst_first": worst_first, **most}
     of_numbers = {"figures": figures, "also_worst": also_worst(figures.groups), "has_adjusted": has_adjusted(figures)}
     of_numbers |= {"right": int(confusion.trace()), "unrelated": UNRELATED, "clear": CLEAR}

@@ -15,11 +15,10 @@ from dbpt.evaluation.audit_subject import Subject
 from dbpt.evaluation.wrong_labels import label_quality
 from dbpt.guesses.grouping import Grouping
 from dbpt.heads.class_and_group_prompts import group_texts
+from dbpt.report.page_size import MOST_SUSPICIOUS, SUSPICIOUS_BYTES
 from dbpt.report.thumbnails import ImageFiles
 from dbpt.runs.feature_classifier import zero_shot_classifier
 
-SHOWN, MOST_BYTES = 100, 5_000
-"""Pictures of a kind on the page, and the bytes of each."""
 WRONG_LABEL, RARE_CASE, HARD_CASE = "wrong label", "rare case", "hard case"
 """What a suspicious image looks like."""
 
@@ -103,7 +102,7 @@ def suspicious_pictures(columns: Mapping[str, Column], root: Path, page: Path) -
     images = ImageFiles(cast("Texts", columns["path"]), root, page)
     for kind in (WRONG_LABEL, RARE_CASE):
         rows = np.flatnonzero(looks_like == kind)
-        pictures = images.first(rows.tolist(), SHOWN, MOST_BYTES)
+        pictures = images.first(rows.tolist(), MOST_SUSPICIOUS, SUSPICIOUS_BYTES)
         lines = [{name: column[row] for name, column in columns.items()} for row in pictures]
         shown.append({"kind": kind, "n": len(rows), "pictures": list(zip(pictures.values(), lines, strict=True))})
     return shown

@@ -28,7 +28,8 @@ from dbpt.evaluation.family_ranking import errors_of, group_tables, score_famili
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.discovery_sentences import families_in_words
-from dbpt.report.group_pictures import FEW, GroupExamples, group_examples
+from dbpt.report.group_pictures import GroupExamples, group_examples
+from dbpt.report.page_size import FEW
 from dbpt.report.tables import csv_of_lines
 from dbpt.report.text import count_of, setting_texts
 from dbpt.report.thumbnails import ImageFiles

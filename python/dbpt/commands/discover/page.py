@@ -19,6 +19,7 @@ from dbpt.report.density_chart import DENSITY_LEGEND, density_chart
 from dbpt.report.discovery_sentences import evidence_of, finding_in_words, label_of, values_of
 from dbpt.report.group_pictures import GroupExamples
 from dbpt.report.page_sections import section
+from dbpt.report.page_size import MOST_FAMILIES_TABLED
 from dbpt.report.text import shorten
 
 MOST_SHOWN = 3
@@ -27,8 +28,6 @@ MOST_ROWS_SHOWN = 12
 MOST_CHARTS = 4  # of a finding
 MOST_VALUES = 8
 """Columns of a table of groups."""
-MOST_TABLED = 300
-"""Rows of the table of all families; families.csv has all."""
 TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
 TRUST |= {"nearer_words": MOST_NEARER_WORDS}
 """Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
@@ -69,7 +68,7 @@ def render_discovery(figures: DiscoveryFigures, examples: Sequence[Sequence[Grou
         if shown
         else None,
         section("next", "Next step", kind="discover", figures=figures),
-        section("tried", "All families", untested=UNTESTED, most_rows=MOST_TABLED, **of_tables, **words),
+        section("tried", "All families", untested=UNTESTED, most_rows=MOST_FAMILIES_TABLED, **of_tables, **words),
         sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
     ]
     eyebrow = f"{data.name} · search for attributes that explain errors"
