@@ -60,6 +60,10 @@ SENTENCES = {
     # doubts about the words of the classes
     "class words": "CLIP hardly tells {names:and} from other classes with the same attribute (separation {value}; "
     "trusted from {limit}); give other wordings (--classes NAME=WORDING), or another CLIP",
+    "order": "{names:and} look swapped: CLIP finds each in the images of another; give the names in the order of the "
+    "numbers in the data ({flag}), or other wordings",
+    "order of predictions": "{names:and} look swapped: the images of each are predicted as another; if the predictions "
+    "are numbers, write the names of classes instead",
     "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
     "({share:.1f} %); give other wordings (--classes NAME=WORDING), or another CLIP",
     "few known": "only {n:known image} of {group}, too few to judge the probe there (trusted from {limit})",

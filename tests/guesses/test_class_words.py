@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dbpt.guesses.doubts import class_word_doubts
+from dbpt.guesses.doubts import class_word_doubts, order_doubts
 
 NAMES = ("box", "disc", "ring")
 
 
-def drawn(n, *, C, knows, follows, shift=0.0, seed=0):
+def drawn(n, *, C, knows, follows, shift=0.0, stands_for=0, seed=0):
     """Logits (n, C) that know the class, follow the attribute, and favour the first class by ``shift``."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, C, n)
-    attributes = np.where(rng.random(n) < 0.9, labels, rng.integers(0, C, n))
+    attributes = np.where(rng.random(n) < 0.9, (labels + stands_for) % C, rng.integers(0, C, n))
     logits = rng.normal(size=(n, C)) + knows * np.eye(C)[labels] + follows * np.eye(C)[attributes]
     logits[:, 0] += shift
     return logits.astype(np.float32), labels, attributes
@@ -50,6 +50,18 @@ def test_an_accuracy_below_that_of_the_largest_class_is_doubted_if_the_mean_of_t
     logits, labels, attributes = drawn(600, C=2, knows=3, follows=0, shift=2.0)
     assert (logits[kept].argmax(axis=1) == labels[kept]).mean() < (labels[kept] == 1).mean()
     assert kinds(logits[kept], labels[kept], attributes[kept]) == []
+
+
+@pytest.mark.parametrize(("C", "moved"), [(2, [1, 0]), (3, [1, 0, 2]), (3, [1, 2, 0])])
+def test_names_in_another_order_are_doubted_and_no_bias_however_skewed_the_data_are(C, moved):
+    for follows, stands_for in ((0, 0), (9, 0), (9, 1)):  # the attribute goes with its class, or with another one
+        logits, labels, attributes = drawn(3000, C=C, knows=2, follows=follows, stands_for=stands_for)
+        assert (attributes == (labels + stands_for) % C).mean() > 0.93
+        for answers in (logits, logits.argmax(axis=1)):
+            assert order_doubts(answers, labels, attributes, NAMES[:C]) == ()
+            if follows == 0 or (answers is logits and stands_for == 0):
+                (doubt,) = order_doubts(answers, np.array(moved)[labels], attributes, NAMES[:C])
+                assert doubt.values["names"] == [NAMES[label] for label in range(C) if moved[label] != label]
 
 
 def test_the_separation_is_the_area_under_the_curve_within_each_attribute_with_ties():

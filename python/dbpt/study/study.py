@@ -1,7 +1,7 @@
 """`Embedded`: readable images with features, which guess their attributes; `Study`: with guesses, splits, groupings."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,11 +19,12 @@ from dbpt.data.features_from_file import open_precomputed_features
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
-from dbpt.guesses import PSEUDO_METHODS, GuessedFactors, Guesses
-from dbpt.guesses.apply_method import label_suspects, with_known
+from dbpt.guesses import PSEUDO_METHODS, GuessedFactors, Guesses, PseudoAttributes
+from dbpt.guesses.apply_method import by_suspect, label_suspects, with_known
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
+from dbpt.guesses.doubts import order_doubts
 from dbpt.guesses.grouping import Grouping, Use
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.methods import drawn_known
@@ -105,10 +106,21 @@ class Embedded:
             min_confidence=config.min_confidence,
             seed=config.seed,
         )
+        if probe is None:
+            guessed = replace(guessed, factors=tuple(self._with_order_doubts(guessed.factors)))
         note = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
         guessed = guessed if known is None else with_known(guessed, known)
         factors = [replace(factor, method=method.name, note=note + factor.note) for factor in guessed.factors]
         return replace(guessed, factors=tuple(factors), probe=probe)
+
+    def _with_order_doubts(self, factors: Sequence[PseudoAttributes]) -> Iterator[PseudoAttributes]:
+        """Yield the guesses by words with the `order_doubts` about the words, where true values are known."""
+        rows, words = self.dataset.rows_to_fit, self.dataset.words
+        of_suspects = zip(factors, words.suspects, by_suspect(self.logits, words), strict=True)
+        for (factor, suspect, logits_NA), codes in zip(of_suspects, self.dataset.factor_attributes, strict=True):
+            flag = "--factors" if suspect.prefix else "--attributes"
+            of = logits_NA[rows], codes[rows], self.dataset.labels[rows], list(suspect.values)
+            yield replace(factor, warnings=(*factor.warnings, *order_doubts(*of, flag=flag)))
 
     def _apart(self, of_rows: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the logits (N, K) of test images and of others, which would change the rounding of each other."""

@@ -27,6 +27,7 @@ from dbpt.groups import group_name
 from dbpt.groups.ids import contingency_table
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
+from dbpt.guesses.doubts import order_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.audit_sentences import with_sentences
 from dbpt.report.charts import Chart, write_figures
@@ -165,6 +166,9 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     suspicious, looks, wrong_errors = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
     # other classifiers don't read the words
     about_words = judged_class_words(subject.embedded, pseudo, rows) if subject.by == "zero-shot" else ()
+    if subject.by == "file":
+        kind = "order of predictions"
+        about_words = order_doubts(predictions, subject.labels, grouping.codes[rows], dataset.class_names, kind)
     warnings = [*about_words, *subject.logged, *pseudo.warnings]
     named = None if parts[1:] else next((each for each in metrics.groups if each.index == verdict.group), None)
     if named and 2 * wrong_errors[named.index] >= named.n - named.correct:

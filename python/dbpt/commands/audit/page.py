@@ -94,7 +94,7 @@ def render_audit(
     pictures = section("examples", title, groups=examples, opened=opened) if examples else None
     meanings = section("numbers", "What the figures mean", shown=[False, True], **of_numbers)
     muted = section("numbers", shown=[True], **of_numbers)
-    about_words = [each for each in figures.warnings if each.kind in ("class words", "class accuracy")]
+    about_words = [each for each in figures.warnings if each.kind in ("order", "class words", "class accuracy")]
     others = [each for each in figures.warnings if each not in about_words]
     parts = [
         None if factors and is_pseudo else sections.doubts(guesses, figures.group_kind, is_untrusted=is_untrusted),
