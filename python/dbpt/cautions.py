@@ -20,6 +20,8 @@ SENTENCES = {
     "more unreadable images": "further unreadable images, left out: {n}",
     "copies": "{n:copy/copies} among {of:image} (equal features): accuracies count copies, so their intervals are too "
     "narrow; the test of the attribute doesn't; the first is {first!r}, of {original!r}",
+    "test copies": "{n} of {of} test images equal training or validation images (equal features), so test figures are "
+    "too high; leave them out of one split; the first is {first!r}, a copy of {original!r}",
     "seen in training": "{n} of the audited images were used to train the run or to choose its epoch; figures on new "
     "images may be lower",
     "few true attributes": "only {n} of {of} images have a true attribute: figures are over pseudo groups",

@@ -1,9 +1,12 @@
 """Likely slips of new users, and the one line that answers each."""
 
+import numpy as np
 import pytest
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
+from dbpt.settings.config import FitConfig
+from dbpt.study.stages import load_and_embed
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +30,16 @@ def test_predictions_by_other_numbers_are_named(tiny):
     for predictions in (data.labels, 1 - data.labels):
         warnings = dbpt.audit(tiny.table, predictions=predictions, **tiny.guessing).to_dict()["warnings"]
         assert ("order of predictions" in [each["kind"] for each in warnings]) == (predictions is not data.labels)
+
+
+def test_copies_of_training_images_in_the_test_split_are_named(tiny, tiny_features, tmp_path):
+    features, rows = np.load(tiny_features), tiny.rows()
+    of_test, of_train = ([at for at, row in enumerate(rows) if row["split"] == split] for split in ("test", "train"))
+    features[of_test[2:4]] = features[of_train[-1]]
+    np.save(tmp_path / "copies.npy", features)
+    for file, number in ((tiny_features, 0), (tmp_path / "copies.npy", 1)):
+        config = FitConfig(data=str(tiny.table), embeddings=str(file), **tiny.settings)
+        warnings = [each for each in load_and_embed([config]).warnings if each.kind == "test copies"]
+        assert len(warnings) == number
+    pair = {"first": rows[of_test[2]]["path"], "original": rows[of_train[-1]]["path"]}
+    assert warnings[0].values == {"n": 2, "of": len(of_test), **pair}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbpt import clip
 from dbpt.cautions import Caution, caution
-from dbpt.data import SPLITS, Dataset, check_precomputed_file
+from dbpt.data import SPLITS, Dataset, check_precomputed_file, first_copies
 from dbpt.data.dataset import check_classes
 from dbpt.data.text_array import Texts
 from dbpt.data.validation_split import hold_out
@@ -114,6 +114,7 @@ def load_and_embed(
         outputs = group_prompts(words) if is_named else class_prompts(words)
         HEADS[trained.head].check(backbone, outputs, context=context, start_from=start, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
+    embedded = replace(embedded, warnings=(*embedded.warnings, *_test_copies(embedded)))
     for warning in embedded.warnings:
         logger.warning(str(warning))
     check_classes(embedded.dataset)
@@ -121,6 +122,18 @@ def load_and_embed(
     label_features = embedded.label_features
     label_features = features if label_features is embedded.features else label_features.kept()
     return replace(embedded, features=features, label_features=label_features, context=context)
+
+
+def _test_copies(embedded: Embedded) -> list[Caution]:
+    """Return a warning if test images have the features of images in other splits."""
+    is_test = embedded.dataset.in_split("test")
+    first = first_copies(embedded.features) if is_test.any() else np.arange(len(is_test))
+    copies = np.flatnonzero(is_test & np.isin(first, first[~is_test]))
+    if not len(copies):
+        return []
+    of_first = np.flatnonzero(~is_test & (first == first[copies[0]]))
+    copy, original = embedded.dataset.paths_of(np.append(copies[:1], of_first[:1]))
+    return [caution("test copies", n=len(copies), of=int(is_test.sum()), first=copy, original=original)]
 
 
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
