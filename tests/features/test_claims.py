@@ -14,8 +14,7 @@ from folders import files_in
 from small_images import write_images
 
 from dbpt.errors import InputError
-from dbpt.features import embedding as embedding_pass
-from dbpt.features import verify_cache
+from dbpt.features import cache_files, verify_cache
 from dbpt.storage import locks as owned_lock
 from dbpt.storage.locks import OwnedLock
 
@@ -153,7 +152,7 @@ def small_shards(arguments: list[str], before: Callable[[], object] = lambda: No
     from dbpt.cli import main
     from dbpt.features.cache import FeatureCache
 
-    embedding_pass.LEAST_SHARD_ROWS = 4
+    cache_files.LEAST_SHARD_ROWS = 4
     add = FeatureCache.add
 
     def add_after(self, *rows) -> None:

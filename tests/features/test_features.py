@@ -13,7 +13,7 @@ from small_images import CONFIG, noise
 
 from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
-from dbpt.features import embed_images, verify_cache
+from dbpt.features import cache_files, embed_images, verify_cache
 from dbpt.features import embedding as embedding_pass
 from dbpt.features.cache_keys import FileRows, ids_of
 
@@ -166,16 +166,16 @@ def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(b
 
 
 def test_shards_are_of_whole_batches(backbone, root, paths, monkeypatch):
-    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 7)
+    monkeypatch.setattr(cache_files, "LEAST_SHARD_ROWS", 7)
     run(backbone, root, paths)
     (manifest,) = (root.parent / "cache").glob("*/manifest.json")
     assert sorted(shard["rows"] for shard in json.loads(manifest.read_text())["shards"]) == [5, 8, 8]
 
 
 def test_shards_of_long_lists_are_larger_up_to_what_fits_into_memory():
-    sizes = {n: embedding_pass.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
+    sizes = {n: cache_files.shard_rows(n, 128) for n in (1, 10**6, 10**7, 10**9)}
     assert sizes == {1: 512, 10**6: 1024, 10**7: 16384, 10**9: 16384}
-    assert embedding_pass.shard_rows(10, 100) == 600
+    assert cache_files.shard_rows(10, 100) == 600
 
 
 def test_a_batch_is_no_larger_than_the_list(backbone, root, paths, monkeypatch):
@@ -197,7 +197,7 @@ def test_an_image_with_nan_features_is_named(backbone, root, paths, monkeypatch)
 
 
 def test_interrupted_runs_keep_their_shards(backbone, root, paths, monkeypatch):
-    monkeypatch.setattr(embedding_pass, "LEAST_SHARD_ROWS", 4)
+    monkeypatch.setattr(cache_files, "LEAST_SHARD_ROWS", 4)
     expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
     encode, calls = Backbone.encode_image, iter(range(100))
 

@@ -14,9 +14,9 @@ from small_images import noise, write_images
 import dbpt
 from dbpt.clip import load_backbone
 from dbpt.errors import InputError
-from dbpt.features import EmbeddedFiles, Measurements, embedding, images, measure_files, verify_cache
-from dbpt.features import measurement_cache as measuring
-from dbpt.features.measurement_cache import MeasurementCache
+from dbpt.features import EmbeddedFiles, Measurements, cache_files, images, measure_files, verify_cache
+from dbpt.features import measurements as measuring
+from dbpt.features.measurements import MeasurementCache
 
 COUNT = 20
 BROKEN, GONE = 7, 11
@@ -42,7 +42,7 @@ def decodes(monkeypatch) -> list:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch) -> None:
-    monkeypatch.setattr(embedding, "LEAST_SHARD_ROWS", 4)
+    monkeypatch.setattr(cache_files, "LEAST_SHARD_ROWS", 4)
 
 
 def paths(count: int = COUNT) -> list[str]:
@@ -135,7 +135,7 @@ def test_a_second_clip_measures_only_what_is_new(root, monkeypatch):
 
 def work(root: Path, embeds: bool, kill_at: int) -> None:
     """Measure, alone or while embedding; die before shard number ``kill_at`` is complete."""
-    embedding.LEAST_SHARD_ROWS = 4
+    cache_files.LEAST_SHARD_ROWS = 4
     write, calls = measuring.FeatureCache.add, []
 
     def add(self, *given) -> None:

@@ -8,8 +8,7 @@ import pytest
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.features import embed_images
-from dbpt.features import embedding as embedding_pass
+from dbpt.features import cache_files, embed_images
 from dbpt.features.cache_files import read_manifest
 
 
@@ -21,7 +20,7 @@ def embedded(tiny, tiny_backbone, tmp_path_factory):
         shutil.copy(path, root / path.name)
     (root / "broken.png").write_text("no image")
     for name in ("LEAST_SHARD_ROWS", "MOST_SHARD_ROWS"):
-        patch.setattr(embedding_pass, name, 8)
+        patch.setattr(cache_files, name, 8)
     paths = sorted(path.name for path in root.iterdir())
     whole = embed_images(tiny_backbone, root, paths, cache_dir=root / "cache", batch_size=4, max_failures=0.1)
     patch.undo()

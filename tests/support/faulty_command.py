@@ -19,8 +19,7 @@ from launcher import Launcher
 from tiny import Tiny
 
 from dbpt.cli import main
-from dbpt.features import embedding as embedding_pass
-from dbpt.features import verify_cache
+from dbpt.features import cache_files, verify_cache
 from dbpt.storage.locks import OWNER
 
 BEFORE = f"""
@@ -28,7 +27,7 @@ import gc, sys
 gc.freeze()
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import fault_injection
-from dbpt.features import embedding as embedding_pass
+from dbpt.features import cache_files, embedding as embedding_pass
 sys.exit = fault_injection.exit_at_once
 """
 HAVE_TIMES = frozenset({"metrics.json", "report.html"})
@@ -40,7 +39,7 @@ Fault = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class FaultyCommand:
-    """``dbpt ARGUMENTS``, which keeps all that it writes below FOLDER; ``settings`` are those of `embedding_pass`.
+    """``dbpt ARGUMENTS``, which keeps all that it writes below FOLDER; ``settings`` are those of `cache_files`.
 
     scratch: a folder for what is known of its processes.
     expected: the bytes of its files after a run that nothing happened to.
@@ -70,7 +69,7 @@ class FaultyCommand:
         """Exit code and standard error of the command in a process of its own, which executes ``first`` before."""
         launcher = launcher or self.launcher
         stderr = self.scratch / f"stderr-{launcher.server.pid}"
-        settings = [f"embedding_pass.{name} = {value}" for name, value in self.settings.items()]
+        settings = [f"cache_files.{name} = {value}" for name, value in self.settings.items()]
         code = launcher.run(self._arguments(folder), stderr, first="\n".join([BEFORE, *settings, first]), **options)
         return code, stderr.read_text()
 
@@ -94,7 +93,7 @@ class FaultyCommand:
         """Run it to its end in this process, and compare."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.settings.items():
-                patch.setattr(embedding_pass, name, value)
+                patch.setattr(cache_files, name, value)
             main(self._arguments(folder))
         assert bytes_of(folder) == self.expected
         assert verify_cache(folder / "cache" / "features") == []

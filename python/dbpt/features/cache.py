@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.features import cache_files, cache_keys
+from dbpt.features.images import UnreachableImage, UnreadableImage
 from dbpt.storage.files import file_sha256, sync_folder, system_errors, write_atomically
 from dbpt.storage.locks import OWNER, OwnedLock
 from dbpt.storage.row_files import RowsFile
@@ -38,7 +39,20 @@ logger = logging.getLogger(__name__)
 _log_once = lru_cache(logger.info)  # the manifest is read many times
 
 CLAIMS = "claims"
+REACHED, FAILED, UNREACHED = 0, 1, 2
+"""What came of reading an image. The cache remembers failed ones; those that were not reached are tried again."""
 CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")
+
+
+def outcome_of(read: Callable[[], object]) -> tuple[int, str]:
+    """Read an image; return the outcome, and the reason of a failure."""
+    try:
+        read()
+    except UnreachableImage as error:
+        return UNREACHED, str(error)
+    except UnreadableImage as error:
+        return FAILED, str(error)
+    return REACHED, ""
 
 
 class FeatureCache:
@@ -128,14 +142,31 @@ class FeatureCache:
         name: str,
         rows: cache_keys.FileRows,
         features: NDArray[Any],
-        failed: NDArray[np.uint8],
+        outcomes: NDArray[np.uint8],
         reasons: Sequence[str],
     ) -> None:
-        """Store n rows as the shard ``name``: features (n, D), zero for failed images, and the reasons of failures."""
+        """Store n rows as the shard ``name``, but for those that could not be reached.
+
+        Args:
+            name: of the shard, by its rows.
+            rows: the files.
+            features: (n, D), zero for failed images.
+            outcomes: (n,) of reading them.
+            reasons: (n,) of failures.
+        """
+        kept = np.flatnonzero(outcomes != UNREACHED)
+        if not len(kept):
+            return
         self.prepare_folder()
-        content = cache_files.shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
+        rows, features, failed = (
+            rows.select(kept),
+            features[kept].astype(self.dtype, copy=False),
+            outcomes[kept] == FAILED,
+        )
+        reasons = [reasons[row] for row in kept.tolist()]
+        content = cache_files.shard_bytes(rows, features, failed.astype(np.uint8), reasons)
         digest = hashlib.sha256(content).hexdigest()
-        entry = cache_files.ShardEntry(name, len(rows), int((failed != 0).sum()), len(content), digest)
+        entry = cache_files.ShardEntry(name, len(rows), int(failed.sum()), len(content), digest)
         file, unreadable = self.folder / name, f"{self.folder}: cannot read back what was written"
         with system_errors(unreadable, "start again"), OwnedLock(self.folder / "lock", "the feature cache"):
             manifest = self._read_manifest()

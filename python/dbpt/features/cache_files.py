@@ -31,6 +31,17 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 HALF: np.dtype[Any] = np.dtype(np.float16)
 STORED_AS = {"float32": np.dtype(np.float32), "bf16": HALF, "fp16": HALF}  # by the precision of the tower
 
+LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work
+SHARDS_OF_A_LIST = 1024
+
+
+def shard_rows(num_rows: int, batch_size: int) -> int:
+    """Return the number of rows in a shard: whole batches, and more for long lists, so that there are about 1024."""
+    rows = LEAST_SHARD_ROWS
+    while rows < min(MOST_SHARD_ROWS, num_rows / SHARDS_OF_A_LIST):
+        rows *= 2
+    return -(-rows // batch_size) * batch_size
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class ShardEntry:
@@ -66,7 +77,7 @@ class Manifest:
 
     @property
     def has_features(self) -> bool:
-        """Whether its rows are features of images; else they are measurements (``measurement_cache.py``)."""
+        """Whether its rows are features of images; else they are measurements (``measurements.py``)."""
         return MEASUREMENTS not in self.encoder
 
     @property

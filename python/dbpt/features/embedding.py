@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +16,11 @@ from dbpt.data.features_from_file import MAX_FAILURES
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.environment import launched_rank, launched_size, progress_bar
 from dbpt.errors import InputError, NotFinite, in_digits
-from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import shard_name
+from dbpt.features.cache import REACHED, FeatureCache, outcome_of
+from dbpt.features.cache_files import shard_name, shard_rows
 from dbpt.features.cache_keys import FileRows, look_up_files
-from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
-from dbpt.features.measurement_cache import MeasuredRows, MeasurementCache
+from dbpt.features.images import decoding_threads, pillow_warnings, read_crop
+from dbpt.features.measurements import MeasuredRows, MeasurementCache
 from dbpt.storage.locks import OwnedLock
 
 if TYPE_CHECKING:
@@ -221,31 +221,9 @@ class EmbeddedFiles:
             raise TooManyFailures(f"{problem}, {allowed}; the first: {path}: {reason}; {way_out}", reasons)
 
 
-LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work
-SHARDS_OF_A_LIST = 1024
 SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while waiting for one
 PREFETCHED_BATCHES = 2
-REACHED, FAILED, UNREACHED = 0, 1, 2
 Rows = NDArray[np.int64]
-
-
-def shard_rows(num_rows: int, batch_size: int) -> int:
-    """Return the number of rows in a shard: whole batches, and more for long lists, so that there are about 1024."""
-    rows = LEAST_SHARD_ROWS
-    while rows < min(MOST_SHARD_ROWS, num_rows / SHARDS_OF_A_LIST):
-        rows *= 2
-    return -(-rows // batch_size) * batch_size
-
-
-def outcome_of(read: Callable[[], object]) -> tuple[int, str]:
-    """Read an image; return the outcome, and the reason of a failure."""
-    try:
-        read()
-    except UnreachableImage as error:
-        return UNREACHED, str(error)
-    except UnreadableImage as error:
-        return FAILED, str(error)
-    return REACHED, ""
 
 
 @dataclass(eq=False)
@@ -382,15 +360,10 @@ class EmbeddingPass:
             self.reasons[work.rows.paths[row]] = work.reasons[row]
 
     def _store(self, work: _Work) -> None:
-        """Add a shard to the cache. Images that could not be reached are left out and tried again next time."""
-        kept = np.flatnonzero(work.outcomes != UNREACHED)
         # Before the features: if they are stored, nothing decodes these images for features again.
         if work.measured is not None:
-            work.measured.store(work.outcomes == UNREACHED, work.reasons)
-        if len(kept):
-            reasons = [work.reasons[row] for row in kept.tolist()]
-            failed = (work.outcomes[kept] == FAILED).astype(np.uint8)
-            self.cache.add(work.name, work.rows.select(kept), work.features[kept], failed, reasons)
+            work.measured.store(work.outcomes, work.reasons)
+        self.cache.add(work.name, work.rows, work.features, work.outcomes, work.reasons)
         self._drop(work)
 
     def _drop(self, work: _Work) -> None:
