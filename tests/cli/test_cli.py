@@ -141,6 +141,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["fit", "demo", "--out"], "'--out' requires an argument"),
         (["embed", "demo", "--out", "e"], "--out e: features stay in the cache; name another with --cache"),
         (["evaluate"], "Missing argument 'RUN'; write dbpt evaluate RUN [DATA]"),
+        (["audit", "a", "b"], "Got unexpected extra argument (b); write dbpt audit [DATA] [OPTIONS]"),
         (["fit", "demo", "--out", "o", "--zzzz"], "No such option '--zzzz'; see dbpt fit --help"),
         (["cache", "prune", "--unwritten-for-days", "x"], "'x' is not a valid float; see dbpt cache prune --help"),
         (["demo", "demo-celeba"], "name one folder to write: dbpt demo demo-celeba FOLDER"),

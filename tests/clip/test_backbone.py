@@ -179,7 +179,7 @@ def test_unknown_names_and_tags_get_the_nearest():
     refused("did you mean 'openai'", "ViT-B-32", "opnai")
     refused("openai.*'random'", "ViT-B-32")
     refused("brings its own weights", "hf-hub:a/b", "openai")
-    refused("use auto", "ViT-B-32", "random", device="gpu0")
+    refused("use auto, or cuda for a GPU", "ViT-B-32", "random", device="gpu0")
 
 
 @pytest.fixture

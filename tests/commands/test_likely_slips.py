@@ -1,10 +1,14 @@
 """Likely slips of new users, and the one line that answers each."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from refusals import line_of
+from sklearn.dummy import DummyClassifier
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
+from dbpt.features import list_images
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import load_and_embed
 
@@ -43,3 +47,41 @@ def test_copies_of_training_images_in_the_test_split_are_named(tiny, tiny_featur
         assert len(warnings) == number
     pair = {"first": rows[of_test[2]]["path"], "original": rows[of_train[-1]]["path"]}
     assert warnings[0].values == {"n": 2, "of": len(of_test), **pair}
+
+
+@pytest.mark.parametrize(
+    ("predictions", "hint"),
+    [
+        (lambda rows: rows[rows.split == "train"].assign(prediction="disc"), "; it has all images of --split train"),
+        (lambda rows: ["disc"] * 50, "; as many images are in --split train"),
+        (
+            lambda rows: dict(zip(rows.path, rows.label, strict=True)),
+            "a dict; give pandas.Series(predictions), read by",
+        ),
+        (lambda rows: DummyClassifier(), "predictions is a DummyClassifier; give what its predict returns"),
+        (lambda rows: rows[["label", "split"]], "predictions are a table with the columns path and prediction"),
+    ],
+)
+def test_predictions_that_are_others_say_what_is_expected(tiny, predictions, hint):
+    given = predictions(pd.DataFrame(tiny.rows()))
+    assert hint in line_of(dbpt.audit, tiny.table, predictions=given, **tiny.guessing)
+
+
+def test_other_slips(tiny):
+    rows = tiny.rows()
+    sure = tiny.write("per-cent", ({"path": row["path"], "attribute": "lake", "confidence": "87.5"} for row in rows))
+    line = line_of(dbpt.audit, tiny.table, pseudo_attributes=str(sure), **tiny.guessing)
+    assert line.endswith("expected a probability from 0 to 1; 87.5 per cent are 0.875")
+    assert "or --attributes 'column:place' for a" in line_of(dbpt.audit, tiny.table, attributes=["place"])
+    urls = tiny.write("urls", (row | {"path": f"https://a.org/{row['path']}"} for row in rows))
+    for line in (line_of(dbpt.load_dataset, urls), line_of(list_images, ["https://a.org/a.png"])):
+        assert "a URL: download the images first" in line
+    data = dbpt.load_dataset(tiny.table, classes={"disc": ["disc", "a photo of a ring"], "box": "box"})
+    assert "classes: 'a photo of a ring' repeats the start of the template; give names without it" in data.notes
+
+
+def test_data_in_memory_need_no_training_split_where_nothing_is_trained(tiny):
+    data = dbpt.load_dataset(tiny.table)
+    others = data.take(np.flatnonzero(~data.in_split("train")))
+    assert len(dbpt.guess_attributes(others, **tiny.guessing).groups) == 56
+    assert dbpt.audit(others, **tiny.guessing).figures.data.n == 32

@@ -74,7 +74,7 @@ def test_shared_values_come_first_and_wordings_are_given_once():
         (["style: a, b", "Style: c, d"], "'style' and 'Style' differ only by case; write a factor's name always in"),
         (["a\tb: c, d"], "has a line break or another control character"),
         (["style: a"], "style: needs at least two names to tell apart, found only 'a'"),
-        (["style: a, a"], "style: 'a' is given twice; separate its wordings"),
+        (["style: a, a"], "style: 'a' is given twice; give each name once, not for each row"),
         (["style: a, , b"], "style: a name is empty"),
         (["style: a, b=|"], "style: 'b' has an empty wording"),
         (["style: a=x, b=x"], "style: the wording 'x' is given twice (in 'a' and 'b')"),

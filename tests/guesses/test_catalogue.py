@@ -47,6 +47,8 @@ def test_a_file_replaces_the_catalogue_or_extends_it(tmp_path: Path) -> None:
         ("", r"has no family; write \[NAME\]"),
         ("extend = false", "has no family"),
         ("[a", "cannot read as a TOML catalogue"),
+        ("[ground]\nland\nwater", r"cannot read .*; write \[NAME\], and below it attributes = \['one'"),
+        ("[ground]\nland = 'meadow'", r"\[ground\]: unknown key 'land'; .*; write attributes = \['one'"),
         ("extend = 1", "extend is 1; expected true or false"),
         ("hand = 3", r"\[hand\]: expected a family with attributes = \[\.\.\.\], found 3"),
         ("[hand]", r"\[hand\]: attributes is missing"),

@@ -191,7 +191,7 @@ def _with_way_out(error: click.ClickException, arguments: list[str]) -> str:
     if isinstance(param, click.Option):
         way = f"add {param.opts[0]} {param.type.name.upper()}"
         return f"{line}: {param.help}; {way}"
-    if param is not None and error.ctx is not None:
+    if error.ctx is not None and (param is not None or line.startswith("Got unexpected")):
         return f"{line}; {error.ctx.get_usage().replace('Usage:', 'write')}"
     return f"{line}; see {error.ctx.command_path if error.ctx else 'dbpt'} --help"
 

@@ -156,7 +156,7 @@ def guess_attributes(
     """
     given = dict[str, Any](settings)
     refuse_unread(given, GUESS_SETTINGS, "nothing is trained here")
-    config = with_data(make_config(given), data)
+    config = with_data(make_config(given), data, training=False)
     if out is not None:
         out = arguments.path("out", out)
         ending = ".parquet" if out.suffix == ".parquet" and import_pyarrow(out) else ".csv"

@@ -327,6 +327,8 @@ def _check_images(dataset: Dataset) -> None:
 def why_missing(dataset: Dataset, row: int) -> str:
     """Return what is wrong with the image of one of the `missing_rows`: it isn't there, or is something else."""
     path = dataset.root / dataset.paths[row]
+    if dataset.paths[row].startswith(("http:/", "https:/")):
+        return "is a URL: download the images first"
     if os.path.islink(path):  # noqa: PTH114 (raises nothing)
         return f"is a link to {os.readlink(path)}, which is not a file"  # noqa: PTH115
     return "is not a regular file" if os.path.lexists(path) else f"is not in {dataset.root}"

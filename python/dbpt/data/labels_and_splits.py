@@ -79,7 +79,12 @@ def coded_dataset(
     else:
         attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors, flag)
     all_notes += taken
-    for argument, words in (("classes", classes), ("attributes", attributes)):
+    all_words = request.words(Words(classes, attributes, CLASS_TEMPLATES, ATTRIBUTE_TEMPLATES))
+    templates = (all_words.templates, all_words.attribute_templates)
+    for argument, words, sentences in zip(("classes", "attributes"), (classes, attributes), templates, strict=True):
+        starts = tuple(filter(None, (sentence.partition("{}")[0].strip() for sentence in sentences)))
+        if doubled := [each for wordings in words.values() for each in wordings if starts and each.startswith(starts)]:
+            all_notes.append(f"{argument}: {doubled[0]!r} repeats the start of the template; give names without it")
         commas = [each for wordings in words.values() for each in wordings if "," in each and each not in words]
         if commas:
             all_notes.append(f"{argument}: {commas[0]!r} is one wording; separate several by '|'")
@@ -101,7 +106,7 @@ def coded_dataset(
         labels=labels,
         attributes=attribute_codes,
         splits=splits,
-        words=request.words(Words(classes, attributes, CLASS_TEMPLATES, ATTRIBUTE_TEMPLATES)),
+        words=all_words,
         notes=tuple(all_notes),
         unit=columns.unit,
         known_factors=tuple(factor_codes) if factors[1:] else (),

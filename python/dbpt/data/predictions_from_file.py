@@ -8,7 +8,7 @@ order of the data: (N,) names or indices, or (N, K) probabilities. Nothing is un
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from dbpt.data.tables import READERS, rows_by_path
 from dbpt.data.text_array import Texts
 from dbpt.data.words import Vocabulary
 from dbpt.data.writing import unmarked
-from dbpt.errors import InputError, in_digits, plain_number
+from dbpt.errors import InputError, in_digits, per_cent_hint, plain_number
 from dbpt.storage.files import check_readable
 from dbpt.storage.tensors import open_npy
 
@@ -145,6 +145,9 @@ def _from_rows(
         hint = f"with an empty {wanted.noun} where it is unknown" if wanted.unknown else "or leave these images out"
         if len(unused := np.setdiff1d(np.arange(len(table.lines)), row_N)):  # may be the same with other paths
             hint += f"; write paths as there: {table.values[PATH][unused[0]]!r} in this file is none of the data"
+        sizes = [(name, row_N[dataset.in_split(name)]) for name in SPLITS]
+        if covered := [name for name, lines in sizes if len(lines) and (lines >= 0).all()]:
+            hint += f"; it has all images of --split {covered[0]}"
         raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}, {hint}")
     if missing or not np.array_equal(order, np.arange(len(table.lines))):
         values = {name: table.texts(name).filled(order) for name in values}
@@ -245,7 +248,7 @@ def _checked_shares(
     """Return numbers (n, K) from 0 to 1, which may be above by `TOLERANCE`; the columns have ``names``."""
     for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
         value = numbers[row, column]
-        problem = f"expected a probability from 0 to 1{hint}"
+        problem = f"expected a probability from 0 to 1{hint or per_cent_hint(value)}"
         if np.isnan(value):
             problem = f"not a number; {CORRECT}"
         raise InputError(f"{where(row)}: {names[column]} is {in_digits(value)}, {problem}")
@@ -288,17 +291,19 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
         expected = f"(N,) {wanted.kind} names or integers, or (N, {number}) probabilities"
         if number == 2 and array.dtype.kind == "f" and array.ndim == 1:
             expected += f"; of the probability p of {list(wanted.vocabulary)[1]!r}: numpy.stack([1 - p, p], axis=1)"
+        expected += wanted.hint if array.ndim > 1 else ""
         raise InputError(f"{path}: holds {array.dtype} of shape {array.shape}, expected {expected}")
+    splits = [SPLITS[split] for split in np.unique(dataset.splits[rows])]
+    sizes = [(name, np.count_nonzero(dataset.splits == at)) for at, name in enumerate(SPLITS)]
+    others = [name for name, size in sizes if name not in splits and size == len(array)]
     if len(array) not in (len(dataset), len(rows)):
         expected = f"{len(dataset)}, one for each image of {dataset.source}"
         expected += f", or {len(rows)}, for those audited" if len(rows) < len(dataset) else ""
-        raise InputError(f"{path}: has {len(array)} rows, expected {expected}, in its order")
+        hint = f"; as many images are in --split {others[0]}" if others else ""
+        raise InputError(f"{path}: has {len(array)} rows, expected {expected}, in its order{hint}")
     is_whole = len(array) == len(dataset)
-    splits = [SPLITS[split] for split in np.unique(dataset.splits[rows])]
     which = "all images" if is_whole else f"the {' and '.join(splits)} images"
     logger.info(f"{path}: its {len(array)} rows are read as {which} of {dataset.source}, in the same order")
-    sizes = [(name, np.count_nonzero(dataset.splits == at)) for at, name in enumerate(SPLITS)]
-    others = [name for name, size in sizes if name not in splits and size == len(array)]
     warnings: tuple[Caution, ...] = ()
     if others and not is_whole:
         taken = {"path": str(path), "n": len(array), "splits": " and ".join(splits), "source": dataset.source}
@@ -347,6 +352,9 @@ def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, ro
     if index is not None and len(index) and str(index[0]) in dataset.paths:  # a Series of pandas by path
         table = values.rename(wanted.columns[0]).rename_axis(PATH).reset_index()
         return _from_table(Path(name), partial(frame_columns, table), dataset, wanted, rows)
+    if isinstance(values, Mapping) or hasattr(values, "predict"):
+        way_out = "what its predict returns" if hasattr(values, "predict") else f"pandas.Series({name}), read by path"
+        raise InputError(f"{name} is a {type(values).__name__}; give {way_out}")
     in_order = f"sort it by sort_index(), or give {name}.to_numpy() if its rows are in the order of the data"
     arguments.check_order(name, values, in_order)
     array = arguments.array(name, values)

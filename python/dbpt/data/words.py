@@ -54,7 +54,8 @@ def _named_wordings(given: Names, argument: str) -> Vocabulary:
         if not isinstance(wordings, Sequence) or not all(isinstance(text, str) for text in (name, *wordings)):
             raise InputError(f"{argument}: found {name!r}: {wordings!r}; expected names and wordings as text")
         if name.strip() in vocabulary:
-            raise InputError(f"{argument}: {name.strip()!r} is given twice; separate its wordings by '|'")
+            hint = "give each name once, not for each row, and separate its wordings by '|'"
+            raise InputError(f"{argument}: {name.strip()!r} is given twice; {hint}")
         vocabulary[name.strip()] = tuple(wording.strip() for wording in wordings)
     return vocabulary
 
@@ -75,6 +76,8 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
         name = next(iter(vocabulary), "")
         size = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"
         way_out = f"write {argument} NAME NAME, in quotes if they have a |"
+        if argument == "--attributes" and name.isidentifier():
+            way_out += f", or {argument} 'column:{name}' for a column of the data"
         raise InputError(f"{argument}: needs at least two names to tell apart, found {size}; {way_out}")
     owners: dict[str, str] = {}
     for name, wordings in vocabulary.items():

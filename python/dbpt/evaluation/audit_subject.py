@@ -201,7 +201,7 @@ def _subject_of_data(
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
         raise InputError("data: none is named; name a data set (only the audit of a run has data of its own)")
-    asked = with_data(make_config(given), data, other_columns=other_columns)
+    asked = with_data(make_config(given), data, training=False, other_columns=other_columns)
     config = resolve_demo(asked)
     check_before_reading(config)
     needs_attributes = "attributes" in read and not config.asks_auto

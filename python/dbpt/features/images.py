@@ -296,6 +296,8 @@ def _images_of(image: Any, name: str) -> list[Path | Image.Image]:
         return [_from_tensor(image, name)]
     if not isinstance(image, str | os.PathLike):
         raise InputError(f"{name} is of type {type(image).__name__}; {EXPECTED}")
+    if str(image).startswith(("http:/", "https:/")):
+        raise InputError(f"{name} is {str(image)!r}, a URL: download the images first")
     path = str(os.fspath(image))  # str of a NumPy string, which os.scandir takes for bytes
     if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         return [Path(path)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).with_name("catalogue.toml")
 KEYS = ("attributes", "attribute_template")
 EXTEND = "extend"
+LIST = "attributes = ['one', 'another=wording|wording']"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def catalogue_words() -> list[str]:
 
 def _families(path: Path) -> dict[str, Family]:
     """Read a catalogue: its families by name, after those of the package if it extends them."""
-    content = read_toml(path, "TOML catalogue")
+    content = read_toml(path, "TOML catalogue", f"write [NAME], and below it {LIST}")
     extends = content.pop(EXTEND, False)
     if not isinstance(extends, bool):
         raise InputError(f"{path}: {EXTEND} is {extends!r:.200}; expected true or false")
@@ -89,9 +90,10 @@ def _family(name: str, table: Any, where: str) -> Family:
         raise InputError(f"{where}: expected a family with attributes = [...], found {table!r:.200}")
     for key in table:
         if key not in KEYS:
-            raise InputError(f"{where}: unknown key {key!r}; expected {' or '.join(KEYS)}{nearest(key, list(KEYS))}")
+            hint = nearest(key, list(KEYS)) or f"; write {LIST}"
+            raise InputError(f"{where}: unknown key {key!r}; expected {' or '.join(KEYS)}{hint}")
     if "attributes" not in table:
-        raise InputError(f"{where}: attributes is missing; write attributes = ['one', 'another=wording|wording']")
+        raise InputError(f"{where}: attributes is missing; write {LIST}")
     templates = table.get("attribute_template", CLASS_TEMPLATES)
     for key, texts in (("attributes", table["attributes"]), ("attribute_template", templates)):
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, get_args
 
+from dbpt.arguments import in_one_line
 from dbpt.data.other_columns import CodedSource
 from dbpt.errors import InputError, in_digits, nearest, per_cent_hint
 from dbpt.registry import Registry
@@ -147,7 +148,7 @@ def check_setting(setting: Field[Any], value: Any) -> None:
         hint = f"; write {value.replace(',', ' ').split()!s:.200}" if is_text else ""
         if kind == "str" and isinstance(value, tuple):
             hint = "; numpy.save and DataFrame.to_csv write a file, whose path can be given"
-        raise InputError(f"{flag}: expected {expected}, found {value!r:.200}{hint}")
+        raise InputError(f"{flag}: expected {expected}, found {in_one_line(value)}{hint}")
     for text in value if isinstance(value, tuple) else (value,):
         if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError(f"{flag}: {text!r} is not UTF-8, so config.toml could not hold it; rename it")

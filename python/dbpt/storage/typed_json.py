@@ -31,15 +31,13 @@ def read_json(path: Path, what: str, version: int | None = None) -> dict[str, An
     return value
 
 
-def read_toml(path: Path, what: str) -> dict[str, Any]:
+def read_toml(path: Path, what: str, hint: str = "write NAME = VALUE, with texts in quotes") -> dict[str, Any]:
     """Return the content of a TOML file, written by hand. Raises `InputError` for anything else."""
     text = read_regular(path, what, MOST_BYTES_BY_HAND)
     try:
         content: dict[str, Any] = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: cannot read as a {what}: {error}; write NAME = VALUE, with texts in quotes"
-        ) from None
+        raise InputError(f"{path}: cannot read as a {what}: {error}; {hint}") from None
     return content
 
 

@@ -56,16 +56,17 @@ OF_OWN_DATA = {
 """The settings of a run that say nothing about other data, unset."""
 
 
-def with_data(config: FitConfig, data: DataLike, *, other_columns: bool = False) -> FitConfig:
+def with_data(config: FitConfig, data: DataLike, *, training: bool = True, other_columns: bool = False) -> FitConfig:
     """Return the settings with ``data``. Objects in memory are saved in the cache, to get a path.
 
-    Their words become settings. A data frame is saved with its ``other_columns`` if they are asked for.
+    Their words become settings. Without ``training`` they need no such split. A data frame is saved with its
+    ``other_columns`` if they are asked for.
     """
     if isinstance(data, str | os.PathLike):  # then no cache is needed, which without a home has no place
         return replace(config, data=os.fspath(data))
     if not is_in_memory(data):
         return replace(config, data=materialize(data, config.cache_dir))
-    dataset = configured_dataset(config, data=data, other_columns=other_columns)
+    dataset = configured_dataset(config, data=data, training=training, other_columns=other_columns)
     known: dict[str, Any] = {}
     if isinstance(data, Dataset):
         words = dataset.words
