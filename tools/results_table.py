@@ -11,8 +11,8 @@ method, head and data set. The second has the difference in worst-group accuracy
 import sys
 from pathlib import Path
 
-from dbpt.evaluation.differences import interval_over_draws
 from dbpt.evaluation.results import Row, read_metrics
+from dbpt.evaluation.row_differences import interval_over_draws
 
 Rows = dict[tuple[str, str], Row]
 """By title and head."""

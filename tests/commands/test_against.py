@@ -12,8 +12,8 @@ from made_up_results import ROWS, comparison
 import dbpt
 from dbpt import InputError
 from dbpt.cli import main
-from dbpt.evaluation.differences import Difference, FigureDifference, paired_t_interval
 from dbpt.evaluation.repeats import shared_by
+from dbpt.evaluation.row_differences import Difference, FigureDifference, paired_t_interval
 from dbpt.report.result_charts import charted_rows
 from dbpt.report.result_rows import Summary
 from dbpt.report.results_page import compared_rows

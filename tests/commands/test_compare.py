@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 import dbpt
 from dbpt import InputError
 from dbpt.evaluation import worst_group_difference_interval
-from dbpt.evaluation.differences import paired_t_interval, within_reach
+from dbpt.evaluation.row_differences import paired_t_interval, within_reach
 
 
 def row_of(comparison, method: str, head: str | None) -> dict:

@@ -9,7 +9,7 @@ from html_page import boxes
 from runs import contents, fit, metrics_of
 from tiny import rows_of
 
-from dbpt.evaluation.intervals import worst_group_difference_interval
+from dbpt.evaluation import worst_group_difference_interval
 
 SHOWN = re.compile(r'outcome is-(right|wrong)"><span aria-hidden="true">.</span> (before|after): ([^<]+)<')
 

@@ -9,7 +9,6 @@ from made_up_guesses import doubted, factor_guesses, guesses_of
 from dbpt.cautions import Caution
 from dbpt.data import SPLITS
 from dbpt.evaluation import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
-from dbpt.evaluation.differences import Difference, FigureDifference
 from dbpt.evaluation.results import (
     FIGURES,
     BackboneSummary,
@@ -21,6 +20,7 @@ from dbpt.evaluation.results import (
     Saved,
     SharedSettings,
 )
+from dbpt.evaluation.row_differences import Difference, FigureDifference
 from dbpt.evaluation.study_metrics import titled
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.group_pictures import GroupExamples, GuessSheets

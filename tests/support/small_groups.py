@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbpt.commands.compare.cells import half_of_each
-from dbpt.evaluation.differences import interval_over_draws
+from dbpt.evaluation.row_differences import interval_over_draws
 
 FEATURES, MAJORITY, TEST = 16, 150, 200
 CENTRES = np.zeros((4, FEATURES), np.float32)  # of class · attribute; the attribute is easier to see

@@ -12,9 +12,9 @@ from dbpt import arguments
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError, per_cent_hint
 from dbpt.evaluation import Group, results
-from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import Evaluated, difference_of, rows_named
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
+from dbpt.evaluation.row_differences import Difference
 from dbpt.report.paper_table import PaperTable, paper_table
 from dbpt.report.result_rows import FactorFigures, Row, Summary
 from dbpt.report.results_verdict import outcome_of

@@ -10,13 +10,8 @@ from dbpt.evaluation.explained_by_attribute import (
     explained_errors,
 )
 from dbpt.evaluation.guess_quality import PseudoGroupQuality, PseudoQuality, pseudo_attribute_quality
-from dbpt.evaluation.intervals import (
-    exact_interval,
-    gap_interval,
-    simultaneous_intervals,
-    worst_group_difference_interval,
-    worst_group_interval,
-)
+from dbpt.evaluation.intervals import exact_interval, gap_interval, simultaneous_intervals, worst_group_interval
+from dbpt.evaluation.row_differences import worst_group_difference_interval
 from dbpt.evaluation.wrong_labels import LabelQuality, label_quality
 
 __all__ = [

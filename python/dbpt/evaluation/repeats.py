@@ -14,7 +14,8 @@ from dbpt.data.words import factor_codes, joint_codes
 from dbpt.errors import InputError, nearest
 from dbpt.evaluation import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
 from dbpt.evaluation.accuracy_by_group import worst_first
-from dbpt.evaluation.differences import (
+from dbpt.evaluation.results import FIGURES, DataSummary, Metrics, Repeat, Row
+from dbpt.evaluation.row_differences import (
     Difference,
     FigureDifference,
     interval_over_draws,
@@ -22,7 +23,6 @@ from dbpt.evaluation.differences import (
     paired_t_interval,
     within_reach,
 )
-from dbpt.evaluation.results import FIGURES, DataSummary, Metrics, Repeat, Row
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.evaluation.accuracy_by_group import GroupedData
-from dbpt.evaluation.differences import Difference
+from dbpt.evaluation.row_differences import Difference
 from dbpt.evaluation.short_repr import Brief
 from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind

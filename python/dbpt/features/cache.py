@@ -158,13 +158,9 @@ class FeatureCache:
         if not len(kept):
             return
         self.prepare_folder()
-        rows, features, failed = (
-            rows.select(kept),
-            features[kept].astype(self.dtype, copy=False),
-            outcomes[kept] == FAILED,
-        )
-        reasons = [reasons[row] for row in kept.tolist()]
-        content = cache_files.shard_bytes(rows, features, failed.astype(np.uint8), reasons)
+        rows, failed = rows.select(kept), outcomes[kept] == FAILED
+        stored, reasons = features[kept].astype(self.dtype, copy=False), [reasons[row] for row in kept.tolist()]
+        content = cache_files.shard_bytes(rows, stored, failed.astype(np.uint8), reasons)
         digest = hashlib.sha256(content).hexdigest()
         entry = cache_files.ShardEntry(name, len(rows), int(failed.sum()), len(content), digest)
         file, unreadable = self.folder / name, f"{self.folder}: cannot read back what was written"

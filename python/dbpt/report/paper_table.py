@@ -7,9 +7,9 @@ from itertools import chain
 from typing import Literal
 
 from dbpt.errors import InputError
-from dbpt.evaluation.differences import Difference
 from dbpt.evaluation.repeats import shared_by
 from dbpt.evaluation.results import Metrics, Row
+from dbpt.evaluation.row_differences import Difference
 from dbpt.report import text
 from dbpt.report.result_rows import AVERAGES, Summary
 from dbpt.report.table_notes import heading

@@ -9,9 +9,9 @@ import numpy as np
 
 from dbpt.evaluation import Group, results
 from dbpt.evaluation.accuracy_by_group import also_worst, merged_groups, worst_first
-from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.repeats import groups_of_factors
 from dbpt.evaluation.results import Metrics
+from dbpt.evaluation.row_differences import LEAST_REPEATS
 from dbpt.evaluation.short_repr import Brief
 from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.report.text import count, percent

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dbpt.evaluation.accuracy_by_group import are_apart
-from dbpt.evaluation.differences import LEAST_REPEATS
 from dbpt.evaluation.repeats import shared_by
 from dbpt.evaluation.results import Metrics
+from dbpt.evaluation.row_differences import LEAST_REPEATS
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.report.audit_sentences import distrust

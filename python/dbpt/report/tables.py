@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from dbpt.data.writing import csv_text
 from dbpt.evaluation.accuracy_by_group import Group
-from dbpt.evaluation.differences import FigureDifference
 from dbpt.evaluation.results import FIGURES, Metrics
+from dbpt.evaluation.row_differences import FigureDifference
 from dbpt.evaluation.short_repr import Brief
 from dbpt.report import text
 from dbpt.report.result_rows import AVERAGES, Row, Summary, group_size

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt import arguments
+from dbpt.evaluation.intervals import Margins, newcombe_margins
 from dbpt.evaluation.short_repr import Brief, in_points
 from dbpt.storage.typed_json import Count
 
@@ -138,6 +143,79 @@ def interval_over_draws(
     degrees = max(min(2, of_draws), round(1 / (1 / of_draws + 1 / of_rows)))
     half = student_t_quantile(confidence, degrees) * deviation
     return difference - half, difference + half
+
+
+def worst_group_difference_interval(
+    correct: NDArray[np.bool_], baseline: NDArray[np.bool_], groups: NDArray[np.int64], *, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Return an interval of the difference in worst-group accuracy between two classifiers on the same images.
+
+    The classifiers are fixed; the interval covers the choice of images.
+
+    With group accuracies a_k and b_h of the two classifiers, the difference is min_k max_h (a_k - b_h). Each a_k - b_h
+    has bounds L_kh and U_kh, each of which misses with probability (1 - confidence) / 2G. The interval is
+    [min_k max_h L_kh, max_h min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier,
+    one of the G bounds L_kh exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell
+    which group is the worst.
+
+    The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins,
+    because groups k and h contain different images. For k = h, the correlation of the paired answers is subtracted (his
+    method 10).
+
+    Args:
+        correct: (N,) bool, the images that the first classifier gets right.
+        baseline: (N,) bool, those that the second one gets right.
+        groups: (N,) int64, the group of each image; -1 if unknown.
+        confidence: the probability with which the interval contains the difference, at least.
+
+    Returns:
+        The lower and the upper bound of the first minus the second, from -1 to 1; None if no image has a group.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
+
+    >>> right = np.arange(200) % 10 > 0
+    >>> worst_group_difference_interval(right, right, np.zeros(200, dtype=np.int64))[0] < 0
+    True
+    """
+    groups = arguments.vector("groups", groups, "iu", unknown=True)
+    correct, baseline = (
+        arguments.vector(name, rows, "b", len(groups), per="row")
+        for name, rows in (("correct", correct), ("baseline", baseline))
+    )
+    known = groups >= 0
+    _, groups = np.unique(groups[known], return_inverse=True)
+    if not groups.size:
+        return None
+    counts_G = np.bincount(groups)
+    tail = (1 - confidence) / 2 / len(counts_G)
+    right_G, base_G, both_G = (
+        np.bincount(groups, rows[known]).astype(np.int64) for rows in (correct, baseline, correct & baseline)
+    )
+    one, other = (newcombe_margins(right, counts_G, tail) for right in (right_G, base_G))
+    correlation_G = _paired_correlation(both_G, right_G, base_G, counts_G)
+    # The upper bound of the difference is minus the lower bound of its negative.
+    return _lower(one, other, correlation_G), -_lower(other, one, correlation_G)
+
+
+def _lower(one: Margins, other: Margins, correlation_G: NDArray[np.float64]) -> float:
+    """Return min_k max_h of the lower bounds of one_k - other_h."""
+    lowest = np.inf
+    for k, (value, below) in enumerate(zip(one.value, one.below, strict=True)):
+        squares = below**2 + other.above**2
+        squares[k] -= 2 * correlation_G[k] * below * other.above[k]
+        lowest = min(lowest, float((value - other.value - np.sqrt(np.maximum(squares, 0))).max()))
+    return lowest
+
+
+def _paired_correlation(
+    both_G: NDArray[np.int64], right_G: NDArray[np.int64], base_G: NDArray[np.int64], counts_G: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the correlation (G,) of paired answers with Newcombe's correction; 0 where either has no variance."""
+    product = (both_G * (counts_G - right_G - base_G + both_G) - (right_G - both_G) * (base_G - both_G)).astype(float)
+    product = np.where(product > 0, np.maximum(product - counts_G / 2, 0), product)
+    spread = np.sqrt(right_G * (counts_G - right_G) * 1.0 * base_G * (counts_G - base_G))
+    return np.asarray(np.divide(product, spread, out=np.zeros_like(product), where=spread > 0))
 
 
 def student_t_quantile(confidence: float, degrees: int) -> float:

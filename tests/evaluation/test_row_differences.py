@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbpt.evaluation import worst_group_difference_interval
-from dbpt.evaluation.differences import mean_and_deviation, paired_t_interval, student_t_quantile, within_reach
+from dbpt.evaluation.row_differences import mean_and_deviation, paired_t_interval, student_t_quantile, within_reach
 from dbpt.groups import worst_group_accuracy
 
 
