@@ -23,6 +23,7 @@ from dbpt.evaluation.row_differences import (
     paired_t_interval,
     within_reach,
 )
+from dbpt.objectives import OBJECTIVES, Objective
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,16 @@ def rows_named(argument: str, rows: Sequence[Row], name: object) -> list[Row]:
 def shared_by(intervals: int) -> float:
     """Return the confidence of each of several intervals so that all hold at once at 95 % (Bonferroni)."""
     return 1 - 0.05 / max(1, intervals)
+
+
+def complexity(row: Row, metrics: Metrics) -> tuple[object, ...]:
+    """Return by what rows are called simple: first no true attribute and no training, at last few own settings."""
+    kind = None if row.objective is None else OBJECTIVES.get(row.objective, Objective)
+    if kind is None:
+        return False, False
+    stages = kind.refits or kind.trains_on != "train" or row.epochs > row.varied.get("epochs", metrics.settings.epochs)
+    of_groups = kind.uses_groups, row.prompts == "group", row.alpha is not None
+    return row.group_source == "true", True, stages, *of_groups, len(kind.settings)
 
 
 def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, positions: Sequence[int]) -> NDArray[np.int64]:

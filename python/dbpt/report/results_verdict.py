@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dbpt.evaluation.accuracy_by_group import are_apart
-from dbpt.evaluation.repeats import shared_by
+from dbpt.evaluation.repeats import complexity, shared_by
 from dbpt.evaluation.results import Metrics
 from dbpt.evaluation.row_differences import LEAST_REPEATS
 from dbpt.groups import group_name
-from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.report.audit_sentences import distrust
 from dbpt.report.page_sections import Section, section
 from dbpt.report.result_rows import Row, Summary
@@ -56,7 +55,7 @@ def about_leaders(summary: Summary) -> list[str]:
     metrics, said = summary.metrics, list[str]()
     best, leaders = summary.chosen, [summary.rows[i] for i in sorted(metrics.leaders)]
     if len(leaders) > 1:
-        simplest = min(leaders, key=_complexity)
+        simplest = min(leaders, key=lambda row: complexity(row.record, metrics))
         other = f"{simplest.name}, with {in_words(simplest.worst_group_accuracy)}"
         these = f"the simplest of these {len(leaders)} rows"
         said.append(f"It is also {these}." if simplest is best else f"{capitalize_first(these)} is {other}.")
@@ -75,18 +74,6 @@ def about_leaders(summary: Summary) -> list[str]:
 
 
 MOST_NAMED = 6
-
-
-def _complexity(row: Row) -> tuple[object, ...]:
-    """Return by what rows are called simple: first no true attribute and no training, at last few own settings."""
-    record = row.record
-    kind = None if record.objective is None else OBJECTIVES.get(record.objective, Objective)
-    if kind is None:
-        return False, False
-    epochs = record.varied.get("epochs", row.metrics.settings.epochs)
-    stages = kind.refits or kind.trains_on != "train" or record.epochs > epochs
-    of_groups = kind.uses_groups, record.prompts == "group", record.alpha is not None
-    return record.group_source == "true", True, stages, *of_groups, len(kind.settings)
 
 
 def _listed(names: Sequence[str]) -> str:
