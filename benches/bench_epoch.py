@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from dbpt import load_backbone
 from dbpt.clip import Backbone
 from dbpt.clip.prompt_tokens import prompt_token_ids
-from dbpt.clip.text_path import build_text_tower
+from dbpt.clip.shared_prefix_tower import build_text_tower
 from dbpt.heads import PromptHead
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.config import FitConfig

@@ -21,8 +21,9 @@ import torch
 from torch.nn import functional as F
 
 from dbpt import load_backbone
+from dbpt.clip.chunked_text_tower import fit_text_tower
 from dbpt.clip.prompt_tokens import prompt_token_ids
-from dbpt.clip.text_path import build_text_tower, fit_text_tower
+from dbpt.clip.shared_prefix_tower import build_text_tower
 from dbpt.heads import PromptHead
 
 NAMES = ["landbird", "waterbird", "dog", "cat", "elephant", "giraffe", "guitar", "house", "person", "goldfish"]

@@ -60,7 +60,7 @@ MUTANTS = [
     ("commands/trained_methods.py", "or grouping.possible.all()", "or True", "commands/group_prompts"),
     ("commands/trained_methods.py", "if unhedged else", "if False else", "commands/group_prompts"),
     (
-        "data/layouts/image_files.py",
+        "data/layouts/image_folder.py",
         "if name.lower() in SPLIT_FOLDERS",
         "if name in SPLIT_FOLDERS",
         "data/data_image_folder",

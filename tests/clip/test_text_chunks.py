@@ -6,8 +6,9 @@ import torch
 from test_text_tower import WORDINGS, build, tokenizer_of
 from torch.nn import functional as F
 
+from dbpt.clip.chunked_text_tower import ChunkedTower, activation_bytes, fit_text_tower, hold_text
 from dbpt.clip.prompt_tokens import prompt_token_ids
-from dbpt.clip.text_path import ChunkedTower, activation_bytes, build_text_tower, fit_text_tower, hold_text, text_path
+from dbpt.clip.shared_prefix_tower import build_text_tower, text_path
 from dbpt.clip.text_tower import text_module, token_embedding
 
 PATHS = ("plain", "custom-blocks", "siglip")

@@ -8,7 +8,7 @@ import torch
 from prompt_reference import assert_same_tower, reference_features
 
 from dbpt.clip.prompt_tokens import context_token_ids, prompt_token_ids
-from dbpt.clip.text_path import build_text_tower, text_path
+from dbpt.clip.shared_prefix_tower import build_text_tower, text_path
 from dbpt.clip.text_tower import token_embedding
 from dbpt.errors import InputError
 

@@ -20,7 +20,7 @@ from test_text_tower import WordTokenizer
 
 from dbpt.clip.model import build_model
 from dbpt.clip.prompt_tokens import prompt_token_ids
-from dbpt.clip.text_path import build_text_tower, text_path
+from dbpt.clip.shared_prefix_tower import build_text_tower, text_path
 from dbpt.clip.text_tower import token_embedding
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,9 @@ from pretended_gpu import pretended_gpu
 from test_text_tower import TOWERS, VISION, WORDINGS, build, tokenizer_of
 
 from dbpt.clip import load_backbone
+from dbpt.clip.chunked_text_tower import ChunkedTower, fit_text_tower
 from dbpt.clip.prompt_tokens import prompt_token_ids
-from dbpt.clip.text_path import ChunkedTower, fit_text_tower, text_path
+from dbpt.clip.shared_prefix_tower import text_path
 
 BY_DEFAULT = ("plain", "no-causal-mask", "coca", "hugging-face")
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # copying a module does

@@ -9,7 +9,7 @@ from table_files import refused, rows, vocabulary
 from tar_files import write_tar
 
 from dbpt.data import load_dataset
-from dbpt.data.layouts.image_files import shards_of
+from dbpt.data.layouts.webdataset import shards_of
 from dbpt.data.paths import find_member
 from dbpt.features import open_image
 

@@ -13,7 +13,7 @@ from layouts import touch, write_birds, write_faces, write_pets
 
 from dbpt.data import Dataset, load_dataset, paths
 from dbpt.data.dataset import check_dataset
-from dbpt.data.layouts.image_files import shards_of
+from dbpt.data.layouts.webdataset import shards_of
 
 
 def read_rows(data: object, root: Path | None = None) -> None:

@@ -9,8 +9,8 @@ from prompt_reference import reference_features
 from torch.nn import functional as F
 
 from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip.chunked_text_tower import ChunkedTower
 from dbpt.clip.prompt_tokens import prompt_token_ids
-from dbpt.clip.text_path import ChunkedTower
 from dbpt.clip.text_tower import GeneralTower
 from dbpt.data.words import Words
 from dbpt.heads import HeadStart, PromptHead

@@ -14,7 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from dbpt.clip import text_path as build
+from dbpt.clip import chunked_text_tower
 from dbpt.training import device_features
 from dbpt.training.gradients import Gradients
 
@@ -80,7 +80,7 @@ def pretended_gpu(free: int = 1 << 40) -> Iterator[PretendedGpu]:
     def some_bytes(tower: nn.Module, context: torch.Tensor) -> int:  # fake tensors have no addresses to count
         with torch.enable_grad():
             assert tower(context.detach().requires_grad_()).device.type == "cuda"
-        return 100 * build.MB
+        return 100 * chunked_text_tower.MB
 
     def apply(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> nn.Module:
         """`nn.Module._apply`, which can't put a fake tensor in the place of another one."""
@@ -95,6 +95,6 @@ def pretended_gpu(free: int = 1 << 40) -> Iterator[PretendedGpu]:
         patch.setattr(Gradients, "_backward", zero_gradients)
         patch.setattr(torch.autograd, "grad", lambda ends, of, *_, **__: [torch.zeros_like(one) for one in of])
         patch.setattr(device_features, "_free", lambda device: free)
-        patch.setattr(build, "activation_bytes", some_bytes)
+        patch.setattr(chunked_text_tower, "activation_bytes", some_bytes)
         patch.setattr(nn.Module, "_apply", apply)
         yield gpu

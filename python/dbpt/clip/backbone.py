@@ -15,8 +15,8 @@ from dbpt import arguments
 from dbpt.clip.precision import IMAGE_PRECISIONS, image_precision_of
 from dbpt.clip.preprocessing import Preprocessing
 from dbpt.clip.prompt_tokens import PromptLayout
+from dbpt.clip.shared_prefix_tower import build_text_tower, text_path
 from dbpt.clip.spec import Tokenizer, first_cut
-from dbpt.clip.text_path import build_text_tower, text_path
 from dbpt.clip.text_tower import token_embedding
 from dbpt.data.stored_features import StoredFeatures, map_blocks
 from dbpt.errors import InputError, NotFinite, nearest

@@ -1,14 +1,15 @@
-"""The fast path of the text tower: the prefix that all prompts share is run once, and suffixes are packed."""
+"""The fast path of the text tower, and which models take it: the prefix of all prompts is run once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 
 from dbpt.clip.prompt_tokens import PromptLayout
-from dbpt.clip.text_tower import TextTower, context_at, text_module
+from dbpt.clip.text_tower import GeneralTower, TextTower, context_at, text_module, token_embedding
 
 
 @dataclass(frozen=True)
@@ -167,3 +168,22 @@ def _eos_positions(model: torch.nn.Module, ids_PL: torch.Tensor) -> torch.Tensor
     eos_id: int | None = getattr(model, "text_eos_id", None)
     eos_id = text_module(model).eos_id if eos_id is None else eos_id
     return torch.eq(ids_PL, eos_id).int().argmax(dim=1)
+
+
+TextPath = Literal["shared-prefix", "general"]
+
+
+def text_path(model: torch.nn.Module) -> TextPath:
+    """Return the fastest exact path for an open_clip ``model``."""
+    return "general" if why_no_shared_prefix(model) else "shared-prefix"
+
+
+def build_text_tower(model: torch.nn.Module, layout: PromptLayout, path: TextPath | None = None) -> TextTower:
+    """Return a module that maps a context to L2-normalised text features (P, D), differentiably.
+
+    The context is (n_ctx, d), or (C, n_ctx, d) for a layout with ``owners``. ``path`` overrides `text_path`, for
+    comparisons. The parameters of the module don't include the model's own weights.
+    """
+    general = (path or text_path(model)) == "general"
+    tower = GeneralTower(model, layout) if general else SharedPrefixTower(model, layout)
+    return tower.to(token_embedding(model).weight.device)

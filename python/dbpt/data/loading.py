@@ -20,7 +20,8 @@ from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_
 from dbpt.data.labels_and_splits import taken_in_order
 from dbpt.data.layouts import DATASETS, DatasetReader
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
-from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folder, read_webdataset
+from dbpt.data.layouts.image_folder import read_image_folder
+from dbpt.data.layouts.webdataset import is_pattern_of_shards, read_webdataset
 from dbpt.data.other_columns import RESERVED, OtherCells
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there, list_entries, refuse_own_folder
 from dbpt.data.tables import dataset_of, wanted_columns

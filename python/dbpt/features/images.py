@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dbpt.arguments import available_cpus, is_tensor
-from dbpt.data.layouts.image_files import files_below
+from dbpt.data.layouts.image_folder import files_below
 from dbpt.data.paths import ENDINGS, find_member
 from dbpt.environment import local_size
 from dbpt.errors import InputError, one_line

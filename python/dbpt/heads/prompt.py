@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone, text_tower
+from dbpt.clip.chunked_text_tower import fit_text_tower
 from dbpt.clip.prompt_tokens import ClassPosition, PromptLayout, context_token_ids, prompt_token_ids
 from dbpt.clip.spec import Tokenizer
-from dbpt.clip.text_path import fit_text_tower
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError
 from dbpt.heads.base import Head, HeadStart

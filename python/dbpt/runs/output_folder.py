@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.data import DATASETS
-from dbpt.data.layouts.image_files import is_pattern_of_shards
+from dbpt.data.layouts.webdataset import is_pattern_of_shards
 from dbpt.data.paths import use_of_folder
 from dbpt.errors import InputError
 from dbpt.settings.config import PATHS, FitConfig, make_config, read_config

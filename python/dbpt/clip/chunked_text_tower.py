@@ -1,4 +1,4 @@
-"""The text tower of a model on its fastest path, in bfloat16 or in chunks if asked.
+"""The text tower in a limited memory: prompts in chunks, and weights in bfloat16.
 
 The activations that a tower keeps for the gradient grow with the classes. A chunk of prompts keeps only its features;
 in the backward pass it runs a second time, and its part is added to the context's gradient (Chen et al., 2016). The
@@ -6,38 +6,20 @@ result is the same up to rounding, for one more forward pass.
 """
 
 import copy
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from dbpt.clip.prompt_tokens import PromptLayout
-from dbpt.clip.shared_prefix_tower import SharedPrefixTower, why_no_shared_prefix
-from dbpt.clip.text_tower import GeneralTower, TextTower, token_embedding
+from dbpt.clip.shared_prefix_tower import build_text_tower, text_path
+from dbpt.clip.text_tower import TextTower, token_embedding
 
 # No float16: small gradients become 0 in it. bfloat16 has the range of float32.
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 MB = 1_000_000
 _MEASURED_PROMPTS = 4
-
-TextPath = Literal["shared-prefix", "general"]
-
-
-def text_path(model: torch.nn.Module) -> TextPath:
-    """Return the fastest exact path for an open_clip ``model``."""
-    return "general" if why_no_shared_prefix(model) else "shared-prefix"
-
-
-def build_text_tower(model: torch.nn.Module, layout: PromptLayout, path: TextPath | None = None) -> TextTower:
-    """Return a module that maps a context to L2-normalised text features (P, D), differentiably.
-
-    The context is (n_ctx, d), or (C, n_ctx, d) for a layout with ``owners``. ``path`` overrides `text_path`, for
-    comparisons. The parameters of the module don't include the model's own weights.
-    """
-    general = (path or text_path(model)) == "general"
-    tower = GeneralTower(model, layout) if general else SharedPrefixTower(model, layout)
-    return tower.to(token_embedding(model).weight.device)
 
 
 def fit_text_tower(
