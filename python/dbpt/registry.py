@@ -1,24 +1,25 @@
 """Classes by name: dbpt's own, those that a module registers, and the entry points of installed packages."""
 
+import ast
 import hashlib
+import inspect
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import signature
+from textwrap import dedent
 from traceback import walk_tb
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType
 from typing import Any, ClassVar, TypeVar
 
 from dbpt.errors import InputError, foreign_errors, nearest
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LIBRARIES = {"dbpt", "torch", "numpy", *sys.stdlib_module_names}
-INNER = ("__func__", "__wrapped__", "fget", "func", "args", "keywords", "cell_contents")
-"""What decorators, partial functions and closures hold."""
 
 
 class Registered:
@@ -100,12 +101,16 @@ class Registry(Mapping[str, type[T]]):
         return {name: self[name] for name in self._own} | self.added
 
     def code_of(self, name: str) -> str:
-        """Return a digest of the code of a class as it is now, also of what it reads; "" for dbpt's own.
+        """Return a digest of the source of a class as it is now, without comments; "" for dbpt's own.
 
-        It is that of the code that runs, without comments, and of the numbers and texts in its class and modules.
+        It is that of the modules that define the class and its bases; in a notebook, that of their methods.
         """
-        parts = [] if name in self._own else _code_of(self[name], self[name].__module__.partition(".")[0], {})
-        return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
+        if name in self._own:
+            return ""
+        modules = dict.fromkeys(kind.__module__ for kind in self[name].__mro__)
+        of_users = [module for module in modules if module.partition(".")[0] not in LIBRARIES]
+        sources = [tree for module in of_users for tree in _syntax_trees(module, self[name])]
+        return hashlib.sha256(repr(sources).encode()).hexdigest()
 
     def check(self, flag: str, name: str) -> None:
         """Refuse an unknown ``name``, and an entry point that cannot be used; dbpt's own classes are not imported."""
@@ -179,7 +184,7 @@ class Registry(Mapping[str, type[T]]):
             if not hasattr(kind, part) or getattr(method, "__isabstractmethod__", False):
                 return f"{_qualified(kind)} has no {part}; define it"
             is_replaced = isinstance(of_base, FunctionType) and method is not of_base and part != "__init__"
-            if is_replaced and (problem := problem_of_call(method, signature(of_base).parameters)):
+            if is_replaced and (problem := problem_of_call(method, inspect.signature(of_base).parameters)):
                 return problem
         if vars(kind).get("name", name) != name:
             return f"{_qualified(kind)} is called {vars(kind)['name']!r} already"
@@ -196,7 +201,7 @@ class Registry(Mapping[str, type[T]]):
 def problem_of_call(method: Any, called_with: Iterable[str]) -> str | None:
     """Return why a method of the user's can't be called with these arguments, if it can't."""
     try:
-        takes = signature(method)
+        takes = inspect.signature(method)
     except (TypeError, ValueError):  # of code that is not Python's
         return None
     try:
@@ -215,35 +220,15 @@ def line_of_users(error: BaseException) -> str:
     return f"{frame.f_code.co_filename}, line {line}"
 
 
-def _code_of(value: Any, own: str, seen: dict[int, object]) -> list[Any]:
-    """Return what determines the results of a class, function or value; packages but ``own`` are only named."""
-    if hasattr(type(value), "tolist"):
-        value = value.tolist()
-    if isinstance(value, str | bytes | int | float | complex | None):
-        return [value]
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))  # their own order differs from process to process
-    if id(value) in seen:
-        return []
-    seen[id(value)] = value  # kept, so that no other object gets its number
-    root = str((value if isinstance(value, type | FunctionType) else type(value)).__module__).partition(".")[0]
-    if isinstance(value, tuple | list | dict):
-        parts = [*value, *value.values()] if isinstance(value, dict) else [*value]
-    elif isinstance(value, CodeType):
-        parts = [value.co_code, value.co_names, *value.co_consts]
-    elif root != own and (root in LIBRARIES or "-packages" in str(getattr(sys.modules.get(root), "__file__", ""))):
-        held = [name for name in INNER if hasattr(type(value), name) or name in getattr(value, "__dict__", ())]
-        parts = [root, getattr(value, "__qualname__", ""), *(getattr(value, name) for name in held)]
-    elif isinstance(value, type):
-        parts = [*value.__mro__[1:], {name: part for name, part in vars(value).items() if name not in UNREAD}]
-    elif isinstance(value, FunctionType):
-        names, read = _code_of(value.__code__, own, {}), value.__globals__
-        spaces = [read, *(vars(read[name]) for name in names if isinstance(read.get(name), ModuleType))]
-        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, value.__closure__]
-        parts += [space[name] for space in spaces for name in names if name in space]
-    else:
-        parts = [type(value), getattr(value, "__dict__", None)]
-    return [each for part in parts for each in _code_of(part, own, seen)]
+def _syntax_trees(module: str, kind: type) -> Iterator[str]:
+    """Yield the syntax tree of a module; without a file, those of the methods that ``kind`` has from it."""
+    methods = [
+        part for _, part in inspect.getmembers(kind, inspect.isroutine) if getattr(part, "__module__", "") == module
+    ]
+    has_file = hasattr(sys.modules.get(module), "__file__")
+    for part in [sys.modules[module]] if has_file else methods:
+        with suppress(OSError, TypeError, SyntaxError):  # it has no source, or is a part of a line
+            yield ast.dump(ast.parse(dedent(inspect.getsource(part))))
 
 
 def import_plugins() -> None:
