@@ -23,7 +23,7 @@ import dbpt
 from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import parse_vocabulary
 from dbpt.guesses.catalogue import catalogue_words
-from dbpt.guesses.trust import AGREEMENT_TEMPLATES, guess_trust
+from dbpt.guesses.doubts import AGREEMENT_TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import open_dataset
 from dbpt.study.study import embed_dataset

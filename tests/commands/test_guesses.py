@@ -13,7 +13,7 @@ from runs import fit
 from tiny import Tiny
 
 import dbpt
-from dbpt.guesses import trust
+from dbpt.guesses.doubts import Trust
 from dbpt.report.results_page import guess_sheets
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import judged_guesses, prepare
@@ -115,9 +115,9 @@ def unsteady(monkeypatch):
     def judged(guesses, logits, by_template, other_words, labels, names, counts=None):
         figures = {"spread": 1.0, "separations": {("", ""): 1.0}, "nearer_words": 0.0}
         agreements = {name: 0.5 if name in failing else 1.0 for name in names}
-        return trust.Trust(names=tuple(names), agreements=agreements, **figures)
+        return Trust(names=tuple(names), agreements=agreements, **figures)
 
-    monkeypatch.setattr("dbpt.guesses.trust.guess_trust", judged)
+    monkeypatch.setattr("dbpt.guesses.doubts.guess_trust", judged)
     return failing
 
 

@@ -47,7 +47,7 @@ def test_they_are_refused_for_data_that_name_no_attribute(tiny, bare, tmp_path):
 
 
 def test_only_those_that_use_the_guesses_tell_doubts_about_them(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.guesses.trust._doubts", lambda *_: [{"doubts": worded("made up")}])
+    monkeypatch.setattr("dbpt.guesses.figures.word_doubts", lambda *_: [{"doubts": worded("made up")}])
     for name, told in (("roboshot", False), ("mean-difference", True)):
         found = compare(tiny, tmp_path / name, methods=name, seeds=1)
         assert any(text.startswith(f"{DOUBT}made up") for text in found.warnings) == told

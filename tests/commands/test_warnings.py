@@ -10,7 +10,7 @@ import pytest
 from runs import said
 
 import dbpt
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.figures import Guesses
 from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.storage.typed_json import typed
 

@@ -79,7 +79,7 @@ def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, ex
     ground = Family("ground", {name: (name,) for name in ATTRIBUTES}, ("{}",))
     monkeypatch.setattr("dbpt.commands.auto_attributes.read_catalogue", lambda: (ground,))
     for limit, value in {"LOWEST_AGREEMENT": 0.0, "LOWEST_SEPARATION": 0.05, "MOST_NEARER_WORDS": 1.0}.items():
-        monkeypatch.setattr(f"dbpt.guesses.trust.{limit}", value)
+        monkeypatch.setattr(f"dbpt.guesses.doubts.{limit}", value)
     found = [with_found_attributes(replace(each.config, attributes=("auto",))) for each in experiments]
     assert {notes for _, notes in found} == {found[0][1]}
     assert "(meadow / lake), as CLIP guesses it, explains" in found[0][1][0]

@@ -11,7 +11,7 @@ from made_up_results import worded
 
 from dbpt.evaluation import explained_errors, group_metrics
 from dbpt.evaluation.audit_verdict import named_difference, verdict_of
-from dbpt.guesses.doubts import CrossValidated
+from dbpt.guesses.linear_probe import CrossValidated
 from dbpt.report.audit_sentences import LOOK_FIRST, Evidence, most_confused, with_words
 from dbpt.report.text import p_text
 

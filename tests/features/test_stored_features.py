@@ -96,7 +96,7 @@ def test_nothing_reads_all_features_at_once(name, many, tiny, read_at_once, monk
 
 def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch):
     monkeypatch.chdir(many)
-    monkeypatch.setattr("dbpt.guesses.trust.MOST_ROWS_TO_JUDGE", BLOCK)
+    monkeypatch.setattr("dbpt.guesses.doubts.MOST_ROWS_TO_JUDGE", BLOCK)
     dbpt.guess_attributes("table.csv", embeddings="features.npy", **tiny.backbone, **COMMANDS["guess_attributes"])
     # the check; the guesses; the judged rows by own, five other sentences, words; and by the words of the classes
     assert sum(read_at_once) == 2 * N + 8 * BLOCK

@@ -21,8 +21,7 @@ from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Repeat, Row
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.doubts import CrossValidated
-from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.guesses.linear_probe import AttributeProbe, CrossValidated
 from dbpt.runs.run_folder import read_clusters, read_probe, write_clusters, write_probe
 from dbpt.settings.config import make_config, read_config
 from dbpt.storage.tensors import write_tensors

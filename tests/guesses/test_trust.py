@@ -5,9 +5,8 @@ import pytest
 
 from dbpt import label_attributes
 from dbpt.cautions import short_of
-from dbpt.guesses import trust as fewer_names
-from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
-from dbpt.guesses.trust import (
+from dbpt.guesses import doubts as fewer_names
+from dbpt.guesses.doubts import (
     AGREEMENT_TEMPLATES,
     LARGEST_GAP_DENSITY,
     LOWEST_SEPARATION,
@@ -20,6 +19,7 @@ from dbpt.guesses.trust import (
     judged_rows,
     names_to_leave_out,
 )
+from dbpt.guesses.linear_probe import LOWEST_AGREEMENT, kappa
 
 
 def made(n, seen=(0, 1), names=None, signal=6.0, noise=1.0, of_template=0.3, classes=2, seed=0):

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dbpt.guesses.trust import FactorGuesses, Guesses
+from dbpt.guesses.figures import FactorGuesses, Guesses
 
 FIGURES = {"mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
 

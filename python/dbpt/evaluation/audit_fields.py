@@ -12,7 +12,7 @@ from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.evaluation.results import BackboneSummary
 from dbpt.evaluation.short_repr import Brief
 from dbpt.guesses.base import BY_VALUES, GroupKind
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.figures import Guesses
 from dbpt.storage.typed_json import Count, Share
 
 SCHEMA_VERSION = 7

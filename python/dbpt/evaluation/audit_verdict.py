@@ -30,8 +30,8 @@ from dbpt.evaluation.study_metrics import metrics_of
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.ids import contingency_table
 from dbpt.guesses.base import OWN_VALUES
+from dbpt.guesses.figures import FactorGuesses, Guesses
 from dbpt.guesses.grouping import Grouping
-from dbpt.guesses.trust import FactorGuesses, Guesses
 
 SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
 """Many images show differences that matter little: below two percentage points a bias is always small."""

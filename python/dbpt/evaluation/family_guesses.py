@@ -20,8 +20,8 @@ from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.apply_method import label_quietly
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
 from dbpt.guesses.column_values import LEAST_SHARE
-from dbpt.guesses.doubts import kappa
-from dbpt.guesses.trust import Trust, guess_trust
+from dbpt.guesses.doubts import Trust, guess_trust
+from dbpt.guesses.linear_probe import kappa
 from dbpt.guesses.value_families import CodedFamily, readable
 
 FEWEST = 0.01

@@ -8,7 +8,7 @@ from dbpt.evaluation.discovery_fields import Rule, RuleKind
 from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.evaluation.family_guesses import GuessedFamily
 from dbpt.evaluation.intervals import GroupDifference
-from dbpt.guesses.doubts import LOWEST_AGREEMENT
+from dbpt.guesses.linear_probe import LOWEST_AGREEMENT
 
 LARGEST_Q = 0.05
 SMALLEST_DIFFERENCE = 0.1

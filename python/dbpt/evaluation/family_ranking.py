@@ -16,7 +16,7 @@ from dbpt.evaluation.family_guesses import Guessed, GuessedFamily, Images
 from dbpt.evaluation.family_proposal import LARGEST_Q, Explained, Score
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.groups.ids import contingency_table
-from dbpt.guesses.doubts import kappa
+from dbpt.guesses.linear_probe import kappa
 
 ALIKE = 0.7
 """Cohen's kappa from which the codes of two families count as the same split of the images."""

@@ -14,7 +14,7 @@ from dbpt.evaluation.row_differences import Difference
 from dbpt.evaluation.short_repr import Brief
 from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
-from dbpt.guesses.trust import FactorGuesses, Guesses
+from dbpt.guesses.figures import FactorGuesses, Guesses
 from dbpt.settings.fields import value_in_words, varied_in_words
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 

@@ -10,8 +10,8 @@ from dbpt.guesses.base import (
     register_pseudo_method,
 )
 from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses.figures import Guesses
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.guesses.trust import Guesses
 
 __all__ = [
     "PSEUDO_METHODS",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbpt.data.labels_and_splits import CLASS_TEMPLATES
 from dbpt.data.words import Vocabulary, Words, check_templates, parse_vocabulary
 from dbpt.errors import CONTROL, InputError, nearest
-from dbpt.guesses.trust import AGREEMENT_TEMPLATES
+from dbpt.guesses.doubts import AGREEMENT_TEMPLATES
 from dbpt.storage.typed_json import read_toml
 
 if TYPE_CHECKING:

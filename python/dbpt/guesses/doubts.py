@@ -1,184 +1,239 @@
-"""Reasons not to trust guesses: cross-validation of a probe, separation of the names, and words of the classes."""
+"""Reasons not to trust words: those of an attribute, by which it is guessed, and those of the classes.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+`Trust` judges the names of an attribute and finds names to leave out; docs/explanation/trust.md has the measurements.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.data.words import Factor
-from dbpt.groups import group_name
-from dbpt.guesses.mixture import gain_of_clusters, lowest_density
-from dbpt.storage.typed_json import Count, Share
+from dbpt.data import Dataset
+from dbpt.groups.ids import evenly_spaced
+from dbpt.guesses.apply_method import by_suspect, label_quietly
+from dbpt.guesses.linear_probe import LOWEST_AGREEMENT, kappa
+from dbpt.guesses.mixture import gap_densities, separations, within_class
 
-LOWEST_AGREEMENT = 0.8
-FEWEST_OF_GROUP = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownOfGroup:
-    """The number of known images of a class and an attribute."""
-
-    group: str
-    n: Count
+AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
+"""Sentences that say the same. Names that CLIP knows give the same guesses with each."""
+LOWEST_SPREAD, LOWEST_SEPARATION, MOST_NEARER_WORDS, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
+MOST_ROWS_TO_JUDGE = 20_000
+MOST_PAIRS = 3  # in a doubt
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossValidated:
-    """The guesses of one attribute by a probe, for the ``n_known`` images that it learns from, each out of fold.
+class Trust:
+    """The evidence for and against the guesses; docs/explanation/trust.md has the measurements behind the limits.
 
-    Copies of an image count once. ``counts`` (A,) of the images have each attribute, and ``groups`` are those of each
-    class that has images and of each attribute that it may have. ``accuracy`` is the share of right guesses. ``kappa``
-    is Cohen's within a class, the mean over the classes of which more than one attribute is known; None without any. Of
-    the ``n_guessed`` (A,) images that were guessed to have an attribute, the share ``precision`` (A,) has it; None if
-    there are none.
+    - ``agreements``: of each name that an image got, the mean Cohen's kappa of any two of the `AGREEMENT_TEMPLATES`, at
+      equal shares, on which images are guessed it. Below 0.8, what it means to CLIP depends on the sentence around it.
+    - ``spread``: standard deviation, within classes, of the logits around the mean of the names; below 0.6, CLIP's odds
+      hardly change from image to image.
+    - ``separations``: of each name and the one most like it, by how much two modes describe their logits better than a
+      single Gaussian: half the difference of their BIC, per image. Below 0.1, the two names split what the images
+      don't.
+    - ``nearer_words``: share of other words that CLIP finds nearer to an image than its name; the median over the
+      images that are guessed a name, and the lowest of all names. Above 0.05, no name says what the images show.
+    - ``gap_densities``: of each rare name, with under a tenth of the images that are guessed it or the name most like
+      it, the lowest density of logits between both, relative to that at its images. Above 0.75, no gap parts them, so
+      most of its images may be unusual ones of the other name.
+    - ``unused``: those of the ``names`` that no image got.
     """
 
-    n_known: Count
-    counts: list[Count]
-    groups: list[KnownOfGroup]
-    accuracy: Share
-    kappa: float | None
-    n_guessed: list[Count]
-    precision: list[Share | None]
+    names: tuple[str, ...]
+    agreements: dict[str, float]
+    spread: float
+    separations: dict[tuple[str, str], float]
+    nearer_words: float
+    gap_densities: dict[str, float] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
-    @classmethod
-    def of(
-        cls,
-        guessed: NDArray[np.int64],
-        known: NDArray[np.int64],
-        labels: NDArray[np.int64],
-        suspect: Factor,
-        classes: Mapping[int, str],
-    ) -> "CrossValidated":
-        """Compare guessed attributes with known ones.
+    @property
+    def agreement(self) -> float:
+        """The lowest of the agreements."""
+        return min(self.agreements.values(), default=1.0)
 
-        The groups are those of each class with each value of the suspect that the class may have. A class that may have
-        only one value has none to guess, and is left out.
+    @property
+    def separation(self) -> float:
+        """The lowest of the separations; 0 with fewer than two names to separate."""
+        return min(self.separations.values(), default=0.0)
 
-        Args:
-            guessed: (n,) attribute index.
-            known: (n,) the same.
-            labels: (n,) class index.
-            suspect: the attribute.
-            classes: the names of the classes that have images, by index.
-        """
-        names = list(suspect.values)
-        possible = {label: suspect.possible(name) for label, name in classes.items()}
-        groups = [
-            KnownOfGroup(group=group_name(name, names[value]), n=int(((labels == label) & (known == value)).sum()))
-            for label, name in classes.items()
-            for value in possible[label]
-            if len(possible[label]) > 1
-        ]
-        num_attributes = len(names)
-        n_guessed = np.bincount(guessed, minlength=num_attributes).tolist()
-        right = np.bincount(guessed[guessed == known], minlength=num_attributes).tolist()
-        by_class = [labels == label for label in np.unique(labels)]
-        kappas = [kappa(guessed[of], known[of], num_attributes) for of in by_class if len(np.unique(known[of])) > 1]
-        return cls(
-            n_known=len(known),
-            counts=np.bincount(known, minlength=num_attributes).tolist(),
-            groups=groups,
-            accuracy=float((guessed == known).mean()),
-            kappa=float(np.mean(kappas)) if kappas else None,
-            n_guessed=n_guessed,
-            precision=[of / n if n else None for of, n in zip(right, n_guessed, strict=True)],
-        )
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The names that no image got, that depend on the sentence, or that another name can't be told from."""
+        failing = {*self.unused, *self._unsteady, *self._too_rare, *(name for pair in self._alike for name in pair)}
+        return tuple(name for name in self.names if name in failing)
+
+    @property
+    def _unsteady(self) -> list[str]:
+        return [name for name, value in self.agreements.items() if value < LOWEST_AGREEMENT]
+
+    @property
+    def _too_rare(self) -> list[str]:
+        return [name for name, value in self.gap_densities.items() if value > LARGEST_GAP_DENSITY]
+
+    @property
+    def _alike(self) -> list[tuple[str, str]]:
+        lowest = [(value, pair) for pair, value in self.separations.items() if value < LOWEST_SEPARATION]
+        return [pair for _, pair in sorted(lowest)]
 
     @property
     def doubts(self) -> list[Caution]:
-        """Reasons not to trust the guesses, as those of `Trust`."""
-        doubts, fewest = [], min(self.groups, key=lambda group: group.n, default=None)
-        if fewest is not None and fewest.n < FEWEST_OF_GROUP:
-            doubts.append(caution("few known", group=fewest.group, n=fewest.n, limit=FEWEST_OF_GROUP))
-        if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
-            doubts.append(caution("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
-        return doubts
+        """Reasons not to trust the guesses, if there are any, with the names that fail unless all do."""
+        doubts = []
+        if unsteady := self._unsteady:
+            names = [] if len(unsteady) == len(self.agreements) else unsteady  # none: of all
+            doubts.append(caution("sentences", names=names, value=self.agreement, limit=LOWEST_AGREEMENT))
+        if self.spread < LOWEST_SPREAD:
+            doubts.append(caution("spread", value=self.spread, limit=LOWEST_SPREAD))
+        if self.separation < LOWEST_SEPARATION:
+            pairs = list(map(list, self._alike)) if len(self._alike) <= MOST_PAIRS else []
+            lowest = max(self.separation, 0.0)
+            doubts.append(caution("separation", pairs=pairs, value=lowest, limit=LOWEST_SEPARATION))
+        if rare := self._too_rare:
+            densest = max(self.gap_densities.values())
+            doubts.append(caution("rare", names=rare, value=densest, limit=LARGEST_GAP_DENSITY))
+        if self.nearer_words > MOST_NEARER_WORDS:
+            doubts.append(caution("other words", value=100 * self.nearer_words, limit=100 * MOST_NEARER_WORDS))
+        return doubts + ([caution("unused", names=list(self.unused))] if self.unused else [])
 
 
-def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
-    """Return Cohen's kappa of two labellings (N,); 1 if both give all rows the same label, as then they agree."""
-    shares = [np.bincount(labels, minlength=num_attributes) / len(labels) for labels in (one, other)]
-    by_chance = float(shares[0] @ shares[1])
-    return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)
+def guess_trust(
+    guesses: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    by_template: Sequence[NDArray[np.float32]],
+    other_words: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    counts: NDArray[np.int64] | None = None,
+) -> Trust:
+    """Judge guesses that were made from zero-shot logits.
 
-
-FEWEST_OF_CLASS = 50
-SHRINKAGE = 5  # rows
-RARE = 0.1  # of the images that are guessed a name or its rival
-BANDWIDTH = 0.5  # in standard deviations of the rival's images
-_Array = NDArray[np.floating[Any]]
-
-
-def separations(
-    logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64], names: Sequence[str]
-) -> dict[tuple[str, str], float]:
-    """Return the separation of each name in use and the one most like it, by their names."""
-    by_pair = dict[tuple[str, str], float]()
-    for name, rival in _rivals(logits_NA, guesses).items():
-        pair = names[min(name, rival)], names[max(name, rival)]
-        if pair not in by_pair:
-            rows = (guesses == name) | (guesses == rival)
-            points = logits_NA[rows, name].astype(np.float64) - logits_NA[rows, rival]
-            by_pair[pair] = _two_modes(points, guesses[rows] == name, labels[rows])
-    return by_pair
-
-
-def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
-    """Return the density of images in the gap between each rare name and its rival, relative to that at the rare name.
-
-    Both are of the difference of their logits. The centres are the medians of the images that are guessed either. If
-    there is no gap, the images of the rare name are no more than the tail of its rival's, and the figure is near 1.
+    Args:
+        guesses: (N,) index of a name, -1 for none.
+        logits: (N, A) of the names, by the sentences of the data set.
+        by_template: (N, A) logits by each of the `AGREEMENT_TEMPLATES`.
+        other_words: (N, W) logits of words to compare with, by the first of these.
+        labels, names: (N,) class index, and the A names.
+        counts: (A,) images that were guessed each name, if the N are `judged_rows` of more.
     """
-    densities = dict[str, float]()
-    for name, rival in _rivals(logits_NA, guesses).items():
-        margins_N = logits_NA[:, name].astype(np.float64) - logits_NA[:, rival]
-        own, others = margins_N[guesses == name], margins_N[guesses == rival]
-        if len(own) < RARE * (len(own) + len(others)) and others.std() > 0:
-            points_N = (np.concatenate([own, others]) - np.median(others)) / others.std()
-            end = float(np.median(own) - np.median(others)) / others.std()
-            densities[names[name]] = lowest_density(points_N, np.ones(len(points_N)), end, BANDWIDTH)[1]
-    return densities
+    num_rows, num_attributes = logits.shape
+    names = tuple(names)
+    if counts is None:
+        counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
+    how: dict[str, Any] = {"proportions": counts + 1e-9, "posterior": False, "confidence": False}
+    labelled = [label_quietly(logits_of_template, **how).pseudo_attributes for logits_of_template in by_template]
+    used = np.flatnonzero(counts).tolist()
+    named = [[(each == name).astype(np.int64) for each in labelled] for name in used]
+    agreements = [float(np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)])) for each in named]
+    mean_NA = within_class(np.mean([each - each.mean(axis=1, keepdims=True) for each in by_template], axis=0), labels)
+    known = guesses >= 0
+    return Trust(
+        names=names,
+        agreements={names[name]: agreement for name, agreement in zip(used, agreements, strict=True)},
+        spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
+        separations=separations(logits[known], guesses[known], labels[known], names),
+        nearer_words=nearer_words(by_template[0], other_words, guesses),
+        gap_densities=gap_densities(logits[known], guesses[known], names),
+        unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
+    )
 
 
-def _rivals(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64]) -> dict[int, int]:
-    """Return each name in use and the one that most of its images are nearest to otherwise; none if one is in use."""
-    used = np.unique(guesses)
-    if len(used) < 2:
-        return {}
-    rivals = dict[int, int]()
-    for name in used.tolist():
-        others = used[used != name]
-        rivals[name] = int(others[np.bincount(logits_NA[guesses == name][:, others].argmax(axis=1)).argmax()])
-    return rivals
+def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most `MOST_ROWS_TO_JUDGE` of the rows, at equal distances."""
+    return evenly_spaced(rows, MOST_ROWS_TO_JUDGE)
 
 
-def _two_modes(points_N: _Array, is_first_N: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
-    """Return half the difference in BIC, per row, of two Gaussians and of one."""
-    classes = np.flatnonzero(np.bincount(labels) >= FEWEST_OF_CLASS)
-    if not classes.size:  # then all classes together, without what the class adds to the points of a guess
-        means = np.where(is_first_N, points_N[is_first_N].mean(), points_N[~is_first_N].mean())
-        points_N = means + within_class((points_N - means)[:, None], labels)[:, 0]
-        labels, classes = np.zeros_like(labels), np.array([0])
-    gain, num_rows = 0.0, 0
-    for label in classes:
-        rows = labels == label
-        points = (points_N[rows] - points_N[rows].mean())[:, None]
-        num_rows += len(points)
-        if points.any():
-            gain += gain_of_clusters(points, 1 - is_first_N[rows], 2)
-    return float(gain / num_rows)
+MOST_TRIALS = 20
+MOST_OF_TRIAL = 0.5 * MOST_NEARER_WORDS  # the best of several trials may pass by chance, mostly with unseen names
 
 
-def within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
-    """Return the values minus the mean of their class, which is shrunk to that of all rows if the class has few."""
-    values_NA = values_NA - values_NA.mean(axis=0)
-    sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
-    within: _Array = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
-    return within
+def names_to_leave_out(
+    trust: Trust,
+    logits: NDArray[np.float32],
+    by_template: Sequence[NDArray[np.float32]],
+    other_words: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    method: str,
+) -> list[str]:
+    """Return the fewest of the `Trust.failing` names without which guesses of the others raise no doubt; often none.
+
+    The arrays are those of `guess_trust`, whose result is ``trust``. At least two names are left. First go those
+    that no image got. Of several names that can go, the one goes without which the separation is highest.
+    """
+    names = list(trust.names)
+    used = [name for name in names if name not in trust.unused]
+    level, trials = ([used] if trust.unused else _without_one(used, trust)), 0
+    while level and len(used) > 1 and trials < MOST_TRIALS:
+        trusts, trials = [], trials + len(level)
+        for kept in level:
+            columns = [names.index(name) for name in kept]
+            of_kept, *of_templates = (np.ascontiguousarray(array_NA[:, columns]) for array_NA in (logits, *by_template))
+            pseudo = label_quietly(of_kept, method=method, posterior=False, confidence=False)
+            trusts.append(guess_trust(pseudo.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
+        if trusted := [trial for trial in trusts if not trial.doubts and trial.nearer_words <= MOST_OF_TRIAL]:
+            best = max(trusted, key=lambda trial: trial.separation)
+            return [name for name in names if name not in best.names]
+        fewer = [kept for trial in trusts for kept in _without_one(list(trial.names), trial)]
+        level = [list(kept) for kept in dict.fromkeys(map(tuple, fewer))]
+    return []
+
+
+def _without_one(kept: list[str], trust: Trust) -> list[list[str]]:
+    """Return the names without each of those that fail; nothing if fewer than two would be left."""
+    return [[name for name in kept if name != other] for other in trust.failing if len(kept) > 2]
+
+
+def word_doubts(
+    dataset: Dataset,
+    guessed: Sequence[NDArray[np.int64]],
+    taken: NDArray[np.int64],
+    logits_of: Callable[..., NDArray[np.float32]],
+    other_words: Sequence[str],
+    method: str,
+) -> list[dict[str, Any]]:
+    """Return the fields of `Guesses` about the doubts of each suspect, whose guesses by ``method`` are (N,).
+
+    Classes that share their values are judged together, by their `judged_rows`.
+    """
+    words = dataset.words
+    parts = [
+        (suspect, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
+        for suspect, vocabularies in enumerate(words.vocabularies)
+        for values, classes in vocabularies.items()
+    ]
+    parts = [part for part in parts if len(part[1]) > 1 and len(part[3])]
+    read = np.unique(np.concatenate([np.empty(0, np.int64), *(judged_rows(rows) for *_, rows in parts)]))
+    logits, *by_template = (
+        by_suspect(logits_of(*phrased.attribute_texts(), rows=taken[read]), words)
+        for phrased in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
+    )
+    fields_of_suspects: list[dict[str, Any]] = [{"doubts": [], "doubted": [], "leave_out": []} for _ in words.suspects]
+    for suspect, values, classes, rows in parts:
+        sample, known = judged_rows(rows), list(words.suspects[suspect].values)
+        cells, code = np.ix_(np.searchsorted(read, sample), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
+        code[list(values)] = np.arange(len(values))
+        counts = np.bincount(guessed[suspect][rows] + 1, minlength=len(known) + 1)[1:]
+        others = logits_of(other_words, rows=taken[sample])
+        of_templates = [logits_of_template[suspect][cells] for logits_of_template in by_template]
+        evidence = logits[suspect][cells], of_templates, others, dataset.labels[sample]
+        names = [known[value] for value in values]
+        trust = guess_trust(code[guessed[suspect][sample]], *evidence, names, counts[list(values)])
+        if trust.doubts:
+            of_part, of_suspect, doubts = len(classes) < dataset.num_classes, fields_of_suspects[suspect], trust.doubts
+            if leave_out := names_to_leave_out(trust, *evidence, method=method):
+                kept = [name for name in names if name not in leave_out]
+                doubts.append(caution("leave out", names=leave_out, kept=kept))
+            of_classes = [dataset.class_names[label] for label in classes] if of_part else []
+            of_suspect["doubts"] += [replace(doubt, classes=of_classes) for doubt in doubts]
+            of_suspect["doubted"] += [name for name in names if name not in of_suspect["doubted"]]
+            of_suspect["leave_out"] += [] if of_part else leave_out
+    return fields_of_suspects
 
 
 def nearer_words(

@@ -5,18 +5,21 @@ taken out, after Project-Probe-Aggregate (arXiv 2503.09487), from its poster; no
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.data.stored_features import BLOCK_ROWS, Features, first_copies, map_blocks
+from dbpt.data.words import Factor
 from dbpt.errors import InputError, optional_module
+from dbpt.groups import group_name
 from dbpt.groups.ids import first_of_unit
-from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.mixture import softmax
+from dbpt.storage.typed_json import Count, Share
 
 PENALTY = 0.1
 """scikit-learn's C. 1.0 is overconfident where images are few, 0.01 misses what small groups need."""
@@ -26,6 +29,98 @@ FEWEST_OF_CLASS = 100
 """Rows of a class that are taken even if its share of `MOST_ROWS_TO_FIT` is smaller."""
 FOLDS = 5
 SETTINGS = {"C": PENALTY, "tol": 1e-3, "max_iter": 1000}
+
+LOWEST_AGREEMENT = 0.8
+FEWEST_OF_GROUP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownOfGroup:
+    """The number of known images of a class and an attribute."""
+
+    group: str
+    n: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidated:
+    """The guesses of one attribute by a probe, for the ``n_known`` images that it learns from, each out of fold.
+
+    Copies of an image count once. ``counts`` (A,) of the images have each attribute, and ``groups`` are those of each
+    class that has images and of each attribute that it may have. ``accuracy`` is the share of right guesses. ``kappa``
+    is Cohen's within a class, the mean over the classes of which more than one attribute is known; None without any. Of
+    the ``n_guessed`` (A,) images that were guessed to have an attribute, the share ``precision`` (A,) has it; None if
+    there are none.
+    """
+
+    n_known: Count
+    counts: list[Count]
+    groups: list[KnownOfGroup]
+    accuracy: Share
+    kappa: float | None
+    n_guessed: list[Count]
+    precision: list[Share | None]
+
+    @classmethod
+    def of(
+        cls,
+        guessed: NDArray[np.int64],
+        known: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        suspect: Factor,
+        classes: Mapping[int, str],
+    ) -> "CrossValidated":
+        """Compare guessed attributes with known ones.
+
+        The groups are those of each class with each value of the suspect that the class may have. A class that may have
+        only one value has none to guess, and is left out.
+
+        Args:
+            guessed: (n,) attribute index.
+            known: (n,) the same.
+            labels: (n,) class index.
+            suspect: the attribute.
+            classes: the names of the classes that have images, by index.
+        """
+        names = list(suspect.values)
+        possible = {label: suspect.possible(name) for label, name in classes.items()}
+        groups = [
+            KnownOfGroup(group=group_name(name, names[value]), n=int(((labels == label) & (known == value)).sum()))
+            for label, name in classes.items()
+            for value in possible[label]
+            if len(possible[label]) > 1
+        ]
+        num_attributes = len(names)
+        n_guessed = np.bincount(guessed, minlength=num_attributes).tolist()
+        right = np.bincount(guessed[guessed == known], minlength=num_attributes).tolist()
+        by_class = [labels == label for label in np.unique(labels)]
+        kappas = [kappa(guessed[of], known[of], num_attributes) for of in by_class if len(np.unique(known[of])) > 1]
+        return cls(
+            n_known=len(known),
+            counts=np.bincount(known, minlength=num_attributes).tolist(),
+            groups=groups,
+            accuracy=float((guessed == known).mean()),
+            kappa=float(np.mean(kappas)) if kappas else None,
+            n_guessed=n_guessed,
+            precision=[of / n if n else None for of, n in zip(right, n_guessed, strict=True)],
+        )
+
+    @property
+    def doubts(self) -> list[Caution]:
+        """Reasons not to trust the guesses, as those of `Trust`."""
+        doubts, fewest = [], min(self.groups, key=lambda group: group.n, default=None)
+        if fewest is not None and fewest.n < FEWEST_OF_GROUP:
+            doubts.append(caution("few known", group=fewest.group, n=fewest.n, limit=FEWEST_OF_GROUP))
+        if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
+            doubts.append(caution("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
+        return doubts
+
+
+def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
+    """Return Cohen's kappa of two labellings (N,); 1 if both give all rows the same label, as then they agree."""
+    shares = [np.bincount(labels, minlength=num_attributes) / len(labels) for labels in (one, other)]
+    by_chance = float(shares[0] @ shares[1])
+    return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from dbpt.errors import InputError
 from dbpt.groups.ids import random_part
 from dbpt.guesses.base import Clusters, GuessedFactors, Job, PseudoAttributes, PseudoMethod
 from dbpt.guesses.clusters import MAX_ITER, best_of_starts, starting_points
-from dbpt.guesses.doubts import CrossValidated
-from dbpt.guesses.linear_probe import AttributeProbe, fitted_layer, import_scikit_learn, out_of_fold
+from dbpt.guesses.linear_probe import AttributeProbe, CrossValidated, fitted_layer, import_scikit_learn, out_of_fold
 from dbpt.guesses.mixture import TO_FIT, Array, best_assignment, estimate_shares
 
 

@@ -1,5 +1,6 @@
-"""Mixtures of Gaussians, fitted to logits: the shares of attributes, and what clusters gain over one Gaussian."""
+"""Mixtures of Gaussians, fitted to logits: the shares of attributes, and whether clusters or two names are apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import lgamma
@@ -246,3 +247,77 @@ def best_assignment(scores: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     used = np.flatnonzero(row_of[:columns] >= 0)
     assigned[row_of[used]] = used
     return assigned
+
+
+FEWEST_OF_CLASS = 50  # to describe their logits alone
+SHRINKAGE = 5  # rows
+RARE_NAME = 0.1  # of the images that are guessed a name or its rival
+GAP_BANDWIDTH = 0.5  # in standard deviations of the rival's images
+
+
+def separations(
+    logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64], names: Sequence[str]
+) -> dict[tuple[str, str], float]:
+    """Return the separation of each name in use and the one most like it, by their names."""
+    by_pair = dict[tuple[str, str], float]()
+    for name, rival in _rivals(logits_NA, guesses).items():
+        pair = names[min(name, rival)], names[max(name, rival)]
+        if pair not in by_pair:
+            rows = (guesses == name) | (guesses == rival)
+            points = logits_NA[rows, name].astype(np.float64) - logits_NA[rows, rival]
+            by_pair[pair] = _two_modes(points, guesses[rows] == name, labels[rows])
+    return by_pair
+
+
+def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
+    """Return the density of images in the gap between each rare name and its rival, relative to that at the rare name.
+
+    Both are of the difference of their logits. The centres are the medians of the images that are guessed either. If
+    there is no gap, the images of the rare name are no more than the tail of its rival's, and the figure is near 1.
+    """
+    densities = dict[str, float]()
+    for name, rival in _rivals(logits_NA, guesses).items():
+        margins_N = logits_NA[:, name].astype(np.float64) - logits_NA[:, rival]
+        own, others = margins_N[guesses == name], margins_N[guesses == rival]
+        if len(own) < RARE_NAME * (len(own) + len(others)) and others.std() > 0:
+            points_N = (np.concatenate([own, others]) - np.median(others)) / others.std()
+            end = float(np.median(own) - np.median(others)) / others.std()
+            densities[names[name]] = lowest_density(points_N, np.ones(len(points_N)), end, GAP_BANDWIDTH)[1]
+    return densities
+
+
+def _rivals(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64]) -> dict[int, int]:
+    """Return each name in use and the one that most of its images are nearest to otherwise; none if one is in use."""
+    used = np.unique(guesses)
+    if len(used) < 2:
+        return {}
+    rivals = dict[int, int]()
+    for name in used.tolist():
+        others = used[used != name]
+        rivals[name] = int(others[np.bincount(logits_NA[guesses == name][:, others].argmax(axis=1)).argmax()])
+    return rivals
+
+
+def _two_modes(points_N: NDArray[np.floating[Any]], is_first_N: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
+    """Return half the difference in BIC, per row, of two Gaussians and of one."""
+    classes = np.flatnonzero(np.bincount(labels) >= FEWEST_OF_CLASS)
+    if not classes.size:  # then all classes together, without what the class adds to the points of a guess
+        means = np.where(is_first_N, points_N[is_first_N].mean(), points_N[~is_first_N].mean())
+        points_N = means + within_class((points_N - means)[:, None], labels)[:, 0]
+        labels, classes = np.zeros_like(labels), np.array([0])
+    gain, num_rows = 0.0, 0
+    for label in classes:
+        rows = labels == label
+        points = (points_N[rows] - points_N[rows].mean())[:, None]
+        num_rows += len(points)
+        if points.any():
+            gain += gain_of_clusters(points, 1 - is_first_N[rows], 2)
+    return float(gain / num_rows)
+
+
+def within_class(values_NA: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+    """Return the values minus the mean of their class, which is shrunk to that of all rows if the class has few."""
+    values_NA = values_NA - values_NA.mean(axis=0)
+    sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
+    within: NDArray[np.floating[Any]] = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
+    return within

@@ -23,7 +23,7 @@ from dbpt.evaluation.audit_fields import (
 )
 from dbpt.groups import SMALL_GROUP
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES, Provenance
-from dbpt.guesses.trust import FactorGuesses, Guesses
+from dbpt.guesses.figures import FactorGuesses, Guesses
 from dbpt.report import text
 
 FEW_ERRORS = 10

@@ -10,7 +10,7 @@ from dbpt.evaluation.audit_fields import AuditFigures, PredictionsBy, Search, Se
 from dbpt.evaluation.discovery_fields import Confirmation, Finding, TriedFamily
 from dbpt.features.image_properties import NUMBERS, TEXTS
 from dbpt.guesses.base import BY_VALUES
-from dbpt.guesses.trust import FactorGuesses
+from dbpt.guesses.figures import FactorGuesses
 from dbpt.report import text
 from dbpt.report.audit_sentences import SUBJECTS
 

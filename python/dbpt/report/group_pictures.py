@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbpt.groups import group_name
 from dbpt.groups.ids import permutation
 from dbpt.guesses.base import BY_VALUES
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.figures import Guesses
 from dbpt.report import page_size
 from dbpt.report.text import guesser
 from dbpt.report.thumbnails import ImageFiles, Picture

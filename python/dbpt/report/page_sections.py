@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from dbpt._core import __version__
 from dbpt.guesses.base import BY_VALUES, GroupKind
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.figures import Guesses
 from dbpt.report.group_pictures import GuessSheets
 from dbpt.report.page_size import MOST_GROUPS_TABLED
 from dbpt.report.result_rows import Row

@@ -3,7 +3,7 @@
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.guesses.base import OWN_VALUES, Provenance
-from dbpt.guesses.trust import FactorGuesses
+from dbpt.guesses.figures import FactorGuesses
 from dbpt.objectives import OBJECTIVES, Objective
 from dbpt.report.result_rows import SPLIT_NAMES, Summary, named
 from dbpt.report.text import coded_in_words, count_of, cross_validation_text, guesser, interval_text, percent, points

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from dbpt.evaluation.accuracy_by_group import CodedSummary
 from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.guesses.base import Provenance
-from dbpt.guesses.doubts import CrossValidated
+from dbpt.guesses.linear_probe import CrossValidated
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import Command
 

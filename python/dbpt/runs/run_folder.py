@@ -15,8 +15,7 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.guesses.base import PROBE
 from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.doubts import CrossValidated
-from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.guesses.linear_probe import AttributeProbe, CrossValidated
 from dbpt.guesses.value_families import Coding
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES

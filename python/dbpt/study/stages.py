@@ -21,9 +21,9 @@ from dbpt.guesses import GuessedFactors
 from dbpt.guesses.apply_method import doubts_column
 from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
+from dbpt.guesses.figures import FactorGuesses, Guesses, guesses_with_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.linear_probe import probe_errors
-from dbpt.guesses.trust import FactorGuesses, Guesses, guesses_with_doubts
 from dbpt.heads import HEADS
 from dbpt.heads.class_and_group_prompts import class_prompts, group_prompts
 from dbpt.objectives import OBJECTIVES

@@ -25,10 +25,10 @@ from dbpt.guesses.base import GroupKind
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.doubts import order_doubts
+from dbpt.guesses.figures import FactorGuesses
 from dbpt.guesses.grouping import Grouping, Use
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.methods import drawn_known
-from dbpt.guesses.trust import FactorGuesses
 from dbpt.guesses.value_families import Coding
 from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.all_settings import BackboneSettings

@@ -12,7 +12,7 @@ from dbpt.errors import InputError
 from dbpt.evaluation.audit_fields import AuditedFactor, FewerNames, NextStep, StepKind, Verdict
 from dbpt.evaluation.audit_subject import Subject
 from dbpt.guesses.base import BY_VALUES, OWN_VALUES
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.figures import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.text import label_command
 from dbpt.runs.run_folder import RUN_FOLDER

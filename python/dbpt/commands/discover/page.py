@@ -11,8 +11,8 @@ from dbpt.evaluation import Group
 from dbpt.evaluation.discovery_fields import TriedFamily
 from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.features.image_properties import NUMBERS
-from dbpt.guesses.doubts import LOWEST_AGREEMENT
-from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
+from dbpt.guesses.doubts import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
+from dbpt.guesses.linear_probe import LOWEST_AGREEMENT
 from dbpt.report import page_sections as sections
 from dbpt.report.charts import Chart
 from dbpt.report.density_chart import DENSITY_LEGEND, density_chart
