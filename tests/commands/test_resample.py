@@ -13,8 +13,8 @@ from tiny import Tiny
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.compare.cells import half_of, half_of_each
 from dbpt.commands.compare.plan import make_plan
+from dbpt.commands.compare.resampling import half_of, half_of_each
 from dbpt.evaluation.row_differences import interval_over_draws
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dbpt.commands.compare.cells import half_of_each
+from dbpt.commands.compare.resampling import half_of_each
 from dbpt.evaluation.row_differences import interval_over_draws
 
 FEATURES, MAJORITY, TEST = 16, 150, 200
