@@ -208,18 +208,6 @@ def plain(noise) -> Path:
     return noise.parent / "plain"
 
 
-@pytest.fixture(scope="session")
-def launcher():
-    """A `launcher.Launcher`."""
-    from launcher import Launcher
-
-    if not sys.platform.startswith("linux"):
-        pytest.skip("needs fork and /proc")
-    launcher = Launcher()
-    yield launcher
-    launcher.close()
-
-
 @pytest.fixture
 def small_disk(tmp_path):
     """A `small_disk.SmallDisk`."""

@@ -5,16 +5,19 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import torch
+from launched import run_command
 
 import dbpt
 from dbpt.commands.compare.compare import compare
 from dbpt.environment import launched, launched_rank, launched_size
 from dbpt.errors import InputError
+from dbpt.training import checkpoints
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and devices of Linux")
 
@@ -126,8 +129,12 @@ def test_a_user_without_a_name_and_a_home_as_in_many_containers(command, monkeyp
     assert code == 0, stderr
 
 
+def save_each_epoch() -> None:
+    checkpoints.SECONDS_BETWEEN = 0
+
+
 @linux_only
-def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
+def test_sigterm_ends_as_ctrl_c_does(tiny, tmp_path):
     """With what is computed kept, which the default of the system would lose."""
     stderr, cache = tmp_path / "stderr", tmp_path / "cache"
     command = ["fit", str(tiny.table), *tiny.arguments, "--cache", str(cache), "--epochs", "10000"]
@@ -135,8 +142,7 @@ def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
     def trains() -> bool:
         return (tmp_path / "run" / "checkpoints" / "erm.safetensors").exists()
 
-    first = "from dbpt.training import checkpoints; checkpoints.SECONDS_BETWEEN = 0"
-    code = launcher.run([*command, "--out", str(tmp_path / "run")], stderr, trains, signal.SIGTERM, first)
+    code = run_command([*command, "--out", str(tmp_path / "run")], stderr, save_each_epoch, trains, signal.SIGTERM)
     way_on = f"dbpt fit --resume --out {tmp_path / 'run'}"
     assert stderr.read_text().splitlines()[-1] == f"Terminated; nothing is half-written; continue with: {way_on}"
     assert code == 143
@@ -170,7 +176,7 @@ WITHIN_A_LIBRARY = {
 
 @linux_only
 @pytest.mark.parametrize("where", WITHIN_A_LIBRARY)
-def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(launcher, tiny, tmp_path, where):
+def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(tiny, tmp_path, where):
     module, function, act = WITHIN_A_LIBRARY[where]
     first = (
         f"{module}\nimport os, signal\nreal = {function}\n"
@@ -183,7 +189,7 @@ def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(launche
         f"{function} = killed\n"
     )
     command = ["fit", str(tiny.table), *tiny.arguments, "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "run")]
-    assert launcher.run(command, tmp_path / "stderr", first=first, is_left=True) == 143
+    assert run_command(command, tmp_path / "stderr", partial(exec, first, {})) == 143
     printed = (tmp_path / "stderr").read_text()
     assert "\nTerminated; nothing is half-written; continue with: dbpt fit" in f"\n{printed}"
     assert "damaged" not in printed and "Traceback" not in printed and "Error" not in printed

@@ -13,9 +13,8 @@ from types import ModuleType
 
 import pytest
 from comparisons import EPOCHS, METHODS, compare, contents
-from folders import change_json
+from folders import change_json, leftovers
 from launched import wait_until
-from launcher import leftovers
 
 from dbpt.cli import main
 from dbpt.errors import InputError

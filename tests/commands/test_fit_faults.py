@@ -1,15 +1,21 @@
 """A fit survives kill -9 at any moment, Ctrl-C, a full disk."""
 
+import itertools
 import json
 import signal
+import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
-from launcher import leftovers
+from folders import leftovers
+from launched import run_command
 from runs import contents
 
 from dbpt.cli import main
+from dbpt.features.embedding import EmbeddingPass
+from dbpt.training import checkpoints
 
 EPOCHS = 32
 
@@ -27,30 +33,29 @@ def expected(arguments, tmp_path_factory) -> dict[str, bytes]:
     return contents(run)
 
 
-STAY = """
-import itertools, time
-from dbpt.training import checkpoints
-checkpoints.SECONDS_BETWEEN = 0
-save, saves = checkpoints.save_checkpoint, itertools.count(1)
-checkpoints.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == 5 and stay())
-stay = lambda: (open({stays!r}, "w").close(), any(map(time.sleep, itertools.repeat(0.1, 6000))))
-"""
-"""Lets a run wait for its end at the fifth checkpoint: however busy the machine is, the signal comes in time.
-
-In short naps, for a signal that comes just before a nap is handled after it.
-"""
-STAY_BEFORE_TRAINING = """
-import pathlib, time
-from dbpt.features.embedding import EmbeddingPass
-EmbeddingPass._encode = lambda *_: [pathlib.Path("{stays}").touch() or time.sleep(0.1) for _ in range(6000)]
-"""
+def stay(stays: Path, *_: object) -> None:
+    """Wait for the signal in short naps: one that comes just before a nap is handled after it."""
+    stays.touch()
+    for _ in range(6000):
+        time.sleep(0.1)
 
 
-def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, refusal):
+def stay_in_training(stays: Path) -> None:
+    """Let a run wait for its end at the fifth checkpoint: however busy the machine is, the signal comes in time."""
+    save, saves = checkpoints.save_checkpoint, itertools.count(1)
+    checkpoints.SECONDS_BETWEEN = 0
+    checkpoints.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == 5 and stay(stays))
+
+
+def stay_before_training(stays: Path) -> None:
+    EmbeddingPass._encode = partial(stay, stays)
+
+
+def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(arguments, expected, tmp_path, tiny, refusal):
     run, stderr = tmp_path / "run", tmp_path / "stderr"
     stays = tmp_path / "stays"
     command = [*arguments, "--out", str(run)]
-    code = launcher.run(command, stderr, stays.exists, signal.SIGINT, STAY.format(stays=str(stays)))
+    code = run_command(command, stderr, partial(stay_in_training, stays), stays.exists, signal.SIGINT)
     lines = stderr.read_text().splitlines()
     assert code == 130
     way_on = f"dbpt fit --resume --out {run}"
@@ -69,10 +74,10 @@ def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expe
     assert contents(run) == expected
 
 
-def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
+def test_ctrl_c_before_training_leaves_nothing(arguments, tmp_path):
     cache, stderr, stays = tmp_path / "cache", tmp_path / "stderr", tmp_path / "stays"
     command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(cache)]
-    code = launcher.run(command, stderr, stays.exists, signal.SIGINT, STAY_BEFORE_TRAINING.format(stays=stays))
+    code = run_command(command, stderr, partial(stay_before_training, stays), stays.exists, signal.SIGINT)
     assert code == 130
     assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
     assert not (tmp_path / "run").exists()

@@ -6,11 +6,13 @@ written.
 
 import os
 import signal
+from functools import partial
 
 import pytest
 from faulty_command import FaultyCommand, embedding, fitting
-from kill_moments import armed
-from launcher import Launcher, leftovers
+from folders import leftovers
+from kill_moments import arm
+from launched import run_command
 from runs import contents, epochs_saved
 
 from dbpt.cli import main
@@ -38,13 +40,13 @@ KILLS = (
         "--head adapter --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
     ],
 )
-def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Launcher, tiny, tmp_path, choice):
+def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(tiny, tmp_path, choice):
     command = ["fit", str(tiny.table), *tiny.arguments, "--epochs", "5", "--no-baselines", *choice.split()]
     main([*command, "--out", str(tmp_path / "expected")])
     run, stderr = tmp_path / "run", tmp_path / "stderr"
     checkpoint = run / "checkpoints" / f"{choice.split()[3]}.safetensors"
     for moment, number, epochs in KILLS:
-        code = launcher.run([*command, "--out", str(run), "--resume"], stderr, first=armed(moment, number))
+        code = run_command([*command, "--out", str(run), "--resume"], stderr, partial(arm, moment, number))
         assert code == -signal.SIGKILL, (moment, stderr.read_text())
         assert epochs_saved(checkpoint) == epochs, moment
         assert len(leftovers(run)) == ("while" in moment or "before the file" in moment), moment
@@ -57,9 +59,9 @@ RANDOM_KILLS = int(os.environ.get("DBPT_RANDOM_KILLS", "3"))
 
 
 @pytest.fixture(scope="module", params=["embed", "fit"])
-def command(request, launcher, tiny, tmp_path_factory) -> FaultyCommand:
+def command(request, tiny, tmp_path_factory) -> FaultyCommand:
     scratch = tmp_path_factory.mktemp(request.param)
-    made = embedding(launcher, tiny, scratch) if request.param == "embed" else fitting(launcher, tiny, scratch, 8)
+    made = embedding(tiny, scratch) if request.param == "embed" else fitting(tiny, scratch, 8)
     return made.observed()
 
 

@@ -15,9 +15,9 @@ COMMANDS = ("embed", "fit")
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
-def command(request, launcher, tiny, tmp_path_factory) -> FaultyCommand:
+def command(request, tiny, tmp_path_factory) -> FaultyCommand:
     scratch = tmp_path_factory.mktemp(request.param)
-    made = embedding(launcher, tiny, scratch) if request.param == "embed" else fitting(launcher, tiny, scratch, 2)
+    made = embedding(tiny, scratch) if request.param == "embed" else fitting(tiny, scratch, 2)
     return made.observed()
 
 

@@ -1,47 +1,45 @@
 """`dbpt embed` survives more than single faults: a process beside it that dies, a full disk, `rm -rf`."""
 
+import os
 import signal
+import time
+from functools import partial
+from pathlib import Path
 from threading import Thread
 
 import pytest
 from fault_injection import KILL_BEFORE
 from faulty_command import FaultyCommand, broken, bytes_of, embedding, says_it_in_a_line
-from launcher import Launcher
 
-MEET = """
-import os, time
-from pathlib import Path
-encode, here = embedding_pass.EmbeddingPass._encode, Path({folder!r})
-def meet(*arguments):
-    (here / str(os.getpid())).touch()
-    while len(list(here.iterdir())) < 2:
-        time.sleep(0.001)
-    encode(*arguments)
-embedding_pass.EmbeddingPass._encode, embedding_pass.SECONDS_BETWEEN_LOOKS = meet, 0.5
-"""
-"""Lets a process that has claimed shards and decoded a batch wait for another one to be as far, and soon look again."""
+from dbpt.features import embedding as embedding_pass
 
 
-@pytest.fixture(scope="module")
-def command(launcher, tiny, tmp_path_factory) -> FaultyCommand:
-    return embedding(launcher, tiny, tmp_path_factory.mktemp("embed")).observed()
+def meet_another(here: Path) -> None:
+    """Let a process that has claimed shards and decoded a batch wait for another to be as far, and soon look again."""
+    encode = embedding_pass.EmbeddingPass._encode
+
+    def meet(*arguments: object) -> None:
+        (here / str(os.getpid())).touch()
+        while len(list(here.iterdir())) < 2:
+            time.sleep(0.001)
+        encode(*arguments)
+
+    embedding_pass.EmbeddingPass._encode, embedding_pass.SECONDS_BETWEEN_LOOKS = meet, 0.5
 
 
 @pytest.fixture(scope="module")
-def other_launcher():
-    launcher = Launcher()
-    yield launcher
-    launcher.close()
+def command(tiny, tmp_path_factory) -> FaultyCommand:
+    return embedding(tiny, tmp_path_factory.mktemp("embed")).observed()
 
 
 @pytest.mark.parametrize("call", ["open lock", "open .manifest.json"])
-def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other_launcher, tmp_path, call):
+def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, tmp_path, call):
     """It dies after it has met the other, as it takes the lock or writes the manifest."""
     number = 1 + next(n for n, done in enumerate(command.calls) if done.startswith(call))
     folder, here = tmp_path / "folder", tmp_path / "here"
     here.mkdir()
-    meet, found = MEET.format(folder=str(here)), []
-    thread = Thread(target=lambda: found.append(command.run(folder, meet, launcher=other_launcher)))
+    meet, found = partial(meet_another, here), []
+    thread = Thread(target=lambda: found.append(command.run(folder, meet)))
     thread.start()
     code, stderr = command.run_with((KILL_BEFORE, number, 0), folder, meet)
     thread.join()

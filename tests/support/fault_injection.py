@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,7 @@ def _forgo_privileges() -> None:
 
 def arm(folder: str, kind: str, number: int, error: int, trace: str) -> None:
     """Let ``kind`` happen at call ``number``, at none if that is 0; the calls are written down in ``trace``."""
-    import fcntl  # not everywhere, as little as what a `launcher` needs
+    import fcntl  # not everywhere, as little as fork
 
     if kind == MAKE_READ_ONLY:
         _forgo_privileges()
@@ -126,12 +125,6 @@ def arm(folder: str, kind: str, number: int, error: int, trace: str) -> None:
     for name in CALLS:
         faults.watch(os, name)
     faults.watch(fcntl, "flock")
-
-
-def exit_at_once(code: int = 0) -> None:
-    """In place of `sys.exit`: to take apart an interpreter that has torch takes longer than the whole command."""
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def all_faults(calls: list[str]) -> list[tuple[str, int, int]]:

@@ -8,28 +8,23 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_injection import KILL_AFTER, KILL_BEFORE, KILL_HALFWAY, ONE_ERROR
-from launcher import Launcher
+from fault_injection import KILL_AFTER, KILL_BEFORE, KILL_HALFWAY, ONE_ERROR, arm
+from launched import run_command
 from tiny import Tiny
 
 from dbpt.cli import main
 from dbpt.features import cache_files, verify_cache
 from dbpt.storage.locks import OWNER
 
-BEFORE = f"""
-import gc, sys
-gc.freeze()
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import fault_injection
-from dbpt.features import cache_files, embedding as embedding_pass
-sys.exit = fault_injection.exit_at_once
-"""
 HAVE_TIMES = frozenset({"metrics.json", "report.html"})
 KILLS = (KILL_BEFORE, KILL_HALFWAY, KILL_AFTER)
 WAYS_OUT = ("choose another", "free space", "start again", "delete")
@@ -47,7 +42,6 @@ class FaultyCommand:
     seconds: how long such a run takes.
     """
 
-    launcher: Launcher
     scratch: Path
     arguments: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
@@ -65,18 +59,15 @@ class FaultyCommand:
         calls = (self.scratch / "calls").read_text().splitlines()
         return replace(self, expected=bytes_of(folder), calls=calls, seconds=clock.seconds())
 
-    def run(self, folder: Path, first: str = "", launcher: Launcher | None = None, **options: Any) -> tuple[int, str]:
-        """Exit code and standard error of the command in a process of its own, which executes ``first`` before."""
-        launcher = launcher or self.launcher
-        stderr = self.scratch / f"stderr-{launcher.server.pid}"
-        settings = [f"cache_files.{name} = {value}" for name, value in self.settings.items()]
-        code = launcher.run(self._arguments(folder), stderr, first="\n".join([BEFORE, *settings, first]), **options)
+    def run(self, folder: Path, *first: Callable[[], object], **options: Any) -> tuple[int, str]:
+        """Exit code and standard error of the command in a process of its own, which calls ``first`` before."""
+        stderr = self.scratch / f"stderr-{threading.get_ident()}"
+        code = run_command(self._arguments(folder), stderr, partial(_prepare, self.settings, first), **options)
         return code, stderr.read_text()
 
-    def run_with(self, fault: Fault, folder: Path, first: str = "", **options: Any) -> tuple[int, str]:
+    def run_with(self, fault: Fault, folder: Path, *first: Callable[[], object], **options: Any) -> tuple[int, str]:
         """The same, with a fault."""
-        arguments = (str(folder), *fault, str(self.scratch / "calls"))
-        return self.run(folder, f"{first}\nfault_injection.arm(*{arguments})", **options)
+        return self.run(folder, *first, partial(arm, str(folder), *fault, str(self.scratch / "calls")), **options)
 
     def killed_at_random(self, folder: Path, seed: int) -> None:
         """kill -9 at a time drawn evenly from those that a run takes; then let it end."""
@@ -119,8 +110,15 @@ class FaultyCommand:
         return [argument.replace("FOLDER", str(folder)) for argument in self.arguments]
 
 
+def _prepare(settings: dict[str, Any], first: tuple[Callable[[], object], ...]) -> None:
+    for name, value in settings.items():
+        setattr(cache_files, name, value)
+    for call in first:
+        call()
+
+
 class Clock:
-    """Runs from the first time that it is asked, as a launcher does when its process has begun."""
+    """Runs from the first time that it is asked, as `run_command` does when its process has begun."""
 
     def __init__(self) -> None:
         self._begun: float | None = None
@@ -130,7 +128,7 @@ class Clock:
         return time.monotonic() - self._begun
 
 
-def embedding(launcher: Launcher, tiny: Tiny, scratch: Path) -> FaultyCommand:
+def embedding(tiny: Tiny, scratch: Path) -> FaultyCommand:
     """Embeds 22 files, two of which are no images, as three shards."""
     rows = tiny.rows()[:20]
     rows[3:3] = [rows[0] | {"path": tiny.model.name}]
@@ -138,14 +136,14 @@ def embedding(launcher: Launcher, tiny: Tiny, scratch: Path) -> FaultyCommand:
     table = tiny.write("some", rows)
     arguments = ["embed", str(table), "--model", str(tiny.model), "--pretrained", str(tiny.weights)]
     arguments += ["--cache", "FOLDER/cache", "--embed-batch-size", "4", "--max-failures", "0.1"]
-    return FaultyCommand(launcher, scratch, tuple(arguments), {"LEAST_SHARD_ROWS": 8})
+    return FaultyCommand(scratch, tuple(arguments), {"LEAST_SHARD_ROWS": 8})
 
 
-def fitting(launcher: Launcher, tiny: Tiny, scratch: Path, epochs: int) -> FaultyCommand:
+def fitting(tiny: Tiny, scratch: Path, epochs: int) -> FaultyCommand:
     """A fit whose cache is empty."""
     arguments = ["fit", str(tiny.table), *tiny.arguments, "--no-baselines"]
     arguments += ["--epochs", str(epochs), "--cache", "FOLDER/cache"]
-    return FaultyCommand(launcher, scratch, (*arguments, "--out", "FOLDER/run", "--resume"))
+    return FaultyCommand(scratch, (*arguments, "--out", "FOLDER/run", "--resume"))
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

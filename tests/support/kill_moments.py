@@ -61,9 +61,3 @@ def arm(moment: str, number: int) -> None:
         real(*arguments)
 
     at_call(number, dbpt.training.checkpoints, "save_checkpoint", save)
-
-
-def armed(moment: str, number: int) -> str:
-    """The code that a `launcher.Launcher` runs first, to `arm` its process."""
-    folder = str(Path(__file__).parent)
-    return f"import sys; sys.path.insert(0, {folder!r}); from kill_moments import arm; arm({moment!r}, {number})"

@@ -1,13 +1,16 @@
-"""Processes as torchrun starts them, with its environment variables, but forked from one that has imported torch."""
+"""`dbpt` in processes that are forked from one that has imported torch: as torchrun starts them, or to be killed."""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,8 @@ import pytest
 from dbpt.cli import main
 
 PATIENCE = 600  # seconds, on a busy machine
+IMPORTED = ["pytest", "dbpt.cli", "dbpt.clip.load", "dbpt.commands.fit.fit", "dbpt.commands.trained_methods"]
+IMPORTED += ["dbpt.commands.fit.saved_candidate", "dbpt.runs.run_folder", "matplotlib.figure"]
 
 
 @dataclass
@@ -63,8 +68,35 @@ def forking() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("needs fork")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dbpt.commands.fit.fit", "dbpt.commands.trained_methods", "pytest"])
+    context.set_forkserver_preload(IMPORTED)
     return context
+
+
+def run_command(
+    arguments: Sequence[str],
+    stderr: Path,
+    first: Callable[[], object],
+    until: Callable[[], object] | None = None,
+    signal_number: int = signal.SIGKILL,
+) -> int:
+    """Return the exit code of ``dbpt ARGUMENTS`` in a process that calls ``first`` before.
+
+    It gets the signal once ``until`` holds, if it hasn't ended before.
+    """
+    streams = (Path(os.devnull), stderr)
+    process = forking().Process(target=_begin, args=({}, streams, _call_and_command, first, arguments))
+    process.start()
+    if until is not None:
+        wait_until(lambda: until() or not process.is_alive())
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal_number)
+    process.join(PATIENCE)
+    return process.exitcode
+
+
+def _call_and_command(first: Callable[[], object], arguments: Sequence[str]) -> None:
+    first()
+    main([*arguments])
 
 
 def launch(
@@ -84,7 +116,8 @@ def launch(
     for rank in range(count):
         variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "localhost"}
         variables |= {"MASTER_PORT": port, **(of_all or {})}
-        processes.append(context.Process(target=_begin, args=(variables, folder, work, rank, *arguments)))
+        streams = (folder / f"out{rank}", folder / f"err{rank}")
+        processes.append(context.Process(target=_begin, args=(variables, streams, work, rank, *arguments)))
         processes[-1].start()
     return Launched(processes, folder)
 
@@ -95,16 +128,17 @@ def command(rank: int, arguments: Sequence[str], of_rank: dict[int, Sequence[str
 
 
 def _begin(
-    variables: dict[str, object], folder: Path, work: Callable[..., object], rank: int, *arguments: object
+    variables: dict[str, object], streams: tuple[Path, Path], work: Callable[..., object], *arguments: object
 ) -> None:
     os.environ |= {name: str(value) for name, value in variables.items()}
     os.environ["OMP_NUM_THREADS"] = "1"
-    for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
-        with (folder / f"{name}{rank}").open("wb") as file:
+    for stream, path in zip((sys.stdout, sys.stderr), streams, strict=True):
+        with path.open("wb") as file:
             os.dup2(file.fileno(), stream.fileno())
     import torch
     from blank_charts import leave_blank
 
+    gc.freeze()  # else each collection looks at all that torch has imported
     leave_blank()
     torch.set_num_threads(1)
-    work(rank, *arguments)
+    work(*arguments)
