@@ -127,7 +127,7 @@ def test_bytes_that_are_no_text_in_a_late_block(written, content):
 def test_a_table_takes_a_part_of_the_memory_of_lists(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text(
-        "path,label\n" + "".join(f"images/{row:09}.jpg,{'cat' if row % 3 else 'dog'}\n" for row in range(100_000))
+        "path,label\n" + "".join(f"images/{row:09}.jpg,{'cat' if row % 3 else 'dog'}\n" for row in range(20_000))
     )
     load_dataset(file, images=False)
     _, *of_lists = traced(lambda: [line.split(",") for line in file.read_text().split("\n")])
