@@ -180,6 +180,9 @@ def test_unknown_names_and_tags_get_the_nearest():
     refused("openai.*'random'", "ViT-B-32")
     refused("brings its own weights", "hf-hub:a/b", "openai")
     refused("use auto, or cuda for a GPU", "ViT-B-32", "random", device="gpu0")
+    refused("use auto or cpu", "ViT-B-32", "random", device="cuda:99")
+    refused("transformers; give --model ViT-L-14-336 --pret", "openai/clip-vit-large-patch14-336")
+    refused("a file of weights; give it as --pretrained", "clip.safetensors")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ TABLE = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.
 def draw(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(folder / name, "JPEG")
+        Image.effect_noise((8, 8), 50).save(folder / name, "JPEG")
 
 
 @pytest.fixture
@@ -85,6 +85,12 @@ def test_as_many_unreadable_images_as_fit_allows_are_a_warning(pets):
     assert found.problems == ()
     assert found.warnings[0].startswith("pets.csv line 5: image 'd.jpg': image file is truncated")
     assert "leave 1 unreadable images out" in found.warnings[1] and "no problems found" not in str(found)
+
+
+def test_copies_in_another_split_are_a_warning(birds):
+    (birds / "002.B/z.jpg").write_bytes((birds / "001.A/y.jpg").read_bytes())
+    (copy,) = check_data("waterbirds", root=birds).warnings
+    assert copy.startswith("metadata.csv line 4: test image '002.B/z.jpg' is a copy of '001.A/y.jpg', of another split")
 
 
 def test_links_out_of_the_root_are_a_warning(birds, tmp_path):

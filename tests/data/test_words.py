@@ -55,6 +55,11 @@ def test_a_dict_is_what_its_entries_are():
         (3, "found 3; expected a list of names"),
         ({"dog"}, "found {'dog'}; expected a list of names"),  # in no order
         ([1, 2], "found 1: (1,); expected names and wordings as text"),
+        (
+            {1: ["dog"], 2: ["cat"]},
+            "found 1: ['dog']; expected names and wordings as text; give a list of names, in the",
+        ),
+        (["dog=puppy,cat=kitten"], "found only 'dog'; separate"),
         ({"dog": 3, "cat": "cat"}, "found 'dog': 3; expected names and wordings as text"),
         ({"dog": [None], "cat": "cat"}, "found 'dog': [None]; expected names and wordings as text"),
     ],

@@ -53,8 +53,8 @@ def refused(match: str, **settings: object) -> None:
         ({"classes": [1, 2]}, r"--classes: expected a list of strings"),
         ({"root": 3}, r"--root: expected a string, found 3"),
         (
-            {"model": ["a name"] * 99},
-            r"^--model: expected a string, found \('a name', .{60,70}; numpy.save .*given$",
+            {"embeddings": ["a name"] * 99},
+            r"^--embeddings: expected a string, found \('a name', .{60,70}; numpy.save .*given$",
         ),
         ({"columns": {"labels": "y"}}, r"^--columns: 'labels' is none of path, label, split, attribute"),
         ({"attributes": {"land": 3, "water": "water"}}, r"^--attributes: found 'land': 3; expected names and wordings"),
@@ -67,6 +67,7 @@ def refused(match: str, **settings: object) -> None:
         ({"objective": "dfr", "head": "linear", "features": "live"}, r"^--features live with --objective dfr: "),
         ({"epoch": 3}, r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
         ({"zzz": 3}, "^unknown setting 'zzz'; dbpt fit --help-all lists all settings$"),
+        ({"out": "run"}, "^unknown setting 'out'; give --out$"),
         ({"recipe": "coup"}, r"^--recipe: 'coup' is none of default, paper, coop \(did you mean 'coop'\?\)"),
         ({"recipe": ["coop"]}, r"^--recipe: \['coop'\] is none of default, paper, coop"),
     ],

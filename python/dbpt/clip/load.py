@@ -244,6 +244,7 @@ def _device(device: str) -> torch.device:
     """Return the device; ``auto`` means a GPU if there is one. Refuse a device that can't compute."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    with foreign_errors(f"--device {device!r}: not usable here", "use auto, or cuda for a GPU", limit=80):
+    hint = "use auto or cpu" if device.startswith("cuda") else "use auto, or cuda for a GPU"
+    with foreign_errors(f"--device {device!r}: not usable here", hint, limit=80):
         torch.ones(1, device=device).item()  # "meta" has tensors, but no numbers
     return torch.device(device)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -17,7 +18,7 @@ from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import get_clean_fn
 
 from dbpt.clip.model import context_length
-from dbpt.clip.named_files import check_weights_file, looks_like_path, tokenizer_file
+from dbpt.clip.named_files import PICKLE_SUFFIXES, check_weights_file, looks_like_path, tokenizer_file
 from dbpt.clip.preprocessing import clean_preprocess, default_preprocess
 from dbpt.clip.stored_spec import RANDOM_SEED, check_preprocess
 from dbpt.errors import InputError, first_few, foreign_errors, nearest, optional_module
@@ -240,7 +241,14 @@ def _spec_of_config(
 def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
     name = given.replace("/", "-")
     if name not in open_clip.list_models():
-        hint = "expected an open_clip name, hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
+        if in_transformers := re.fullmatch(r"openai/clip-vit-(base|large)-patch(\d+(-336)?)", given):
+            meant = f"ViT-{in_transformers[1][0].upper()}-{in_transformers[2]}"
+            raise InputError(f"model {given!r} is a name of transformers; give --model {meant} --pretrained openai")
+        if given.endswith((".safetensors", *PICKLE_SUFFIXES)):
+            raise InputError(
+                f"model {given!r} is a file of weights; give it as --pretrained, and its architecture here"
+            )
+        hint = "expected an open_clip name such as ViT-B-32, hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
         raise InputError(f"unknown model {given!r}{nearest(name, open_clip.list_models())}: {hint}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:

@@ -4,8 +4,10 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,6 +201,7 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
         problems.append(str(error))
     problems += _first_few(absent, "images cannot be found")
     warnings = _first_few(list(_outside(dataset)), "images are outside the root, through links")
+    warnings += _first_few(list(_test_copies(dataset, set(missing))), "test images equal others")
     if not dataset.attribute_names:
         warnings.append("no spurious attribute is named; fit needs --attributes, but for objectives such as erm")
     unreadable = _unreadable(dataset, set(missing))
@@ -229,6 +232,19 @@ def _unreadable(dataset: Dataset, missing: set[int]) -> list[str]:
         while chunk := list(islice(rows, CHUNK)):
             lines += filter(None, threads.map(reason, chunk))
     return lines
+
+
+def _test_copies(dataset: Dataset, missing: set[int]) -> Iterator[str]:
+    """Yield the test images whose file has the bytes of one of another split."""
+    is_test, other_of = dataset.in_split("test"), dict[bytes, int]()
+    for row in np.argsort(is_test, kind="stable").tolist() if is_test.any() else []:
+        with suppress(OSError):
+            digest = b"" if row in missing else blake2b((dataset.root / dataset.paths[row]).read_bytes()).digest()
+            if not is_test[row]:
+                other_of.setdefault(digest, row)
+            elif (other := other_of.get(digest)) is not None and digest:
+                names = f"test image {dataset.paths[row]!r} is a copy of {dataset.paths[other]!r}"
+                yield f"{dataset.where(row)}: {names}, of another split; leave one of them out"
 
 
 def _outside(dataset: Dataset) -> Iterator[str]:

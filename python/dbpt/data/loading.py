@@ -243,6 +243,8 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
     """Read a table, shards, or a folder, depending on the path."""
     path, root = absolute(request.source), request.root
     given = "--embeddings" if root is None else f"--root {root}"
+    if re.match(r"pipe:|\w+://", request.source):
+        raise InputError(f"data {request.source!r}: is not on this machine; download it, and give the path")
     if is_pattern_of_shards(request.source):
         if root is not None or not request.images:
             raise InputError(f"{given}: {path} contains its images; drop it, or give a table")
@@ -253,7 +255,8 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
         problem = "does not exist" + (nearest(path.name, list(DATASETS)) or nearest_file(path))
         problem = "is a file of another kind" if is_there(path) else problem
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
-        expected = f"expected a known data set ({known}), a {endings} table, a folder of images, or .tar shards"
+        expected = f"expected a known data set ({known}), a {endings} table, .tar shards, or a folder of images or of "
+        expected += "save_to_disk"
         raise InputError(f"data {request.source!r}: {problem}; {expected}")
     if not request.images:
         raise InputError(f"--embeddings with the folder {path}: files of a folder have no order; give a table")

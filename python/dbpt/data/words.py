@@ -52,7 +52,12 @@ def _named_wordings(given: Names, argument: str) -> Vocabulary:
         if isinstance(wordings, str):
             wordings = wordings.split("|")
         if not isinstance(wordings, Sequence) or not all(isinstance(text, str) for text in (name, *wordings)):
-            raise InputError(f"{argument}: found {name!r}: {wordings!r}; expected names and wordings as text")
+            hint = (
+                "; give a list of names, in the order of the numbers"
+                if isinstance(given, Mapping) and isinstance(name, int)
+                else ""
+            )
+            raise InputError(f"{argument}: found {name!r}: {wordings!r}; expected names and wordings as text{hint}")
         if name.strip() in vocabulary:
             hint = "give each name once, not for each row, and separate its wordings by '|'"
             raise InputError(f"{argument}: {name.strip()!r} is given twice; {hint}")
@@ -74,7 +79,8 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
     """Refuse fewer than two names, empty or repeated wordings, and control characters. Errors name ``argument``."""
     if len(vocabulary) < 2:
         name = next(iter(vocabulary), "")
-        size = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"
+        has_comma = any("," in text for text in (name, *vocabulary.get(name, ())))
+        size = f"only {name!r}{COMMA_HINT if has_comma else ''}" if vocabulary else "none"
         way_out = f"write {argument} NAME NAME, in quotes if they have a |"
         if argument == "--attributes" and name.isidentifier():
             way_out += f", or {argument} 'column:{name}' for a column of the data"

@@ -189,6 +189,10 @@ class FitConfig(Settings):
         return "".join(lines).replace("\x7f", "\\u007f")
 
 
+ALIASES = {"learning_rate": "lr"}
+"""Names elsewhere of settings whose own is not near."""
+
+
 def make_config(settings: Mapping[str, Any], verb: str = "fit") -> FitConfig:
     """Build a `FitConfig` from names and values, completed by a ``recipe``. Refuses names unknown to the ``verb``."""
     given = dict(settings)
@@ -198,7 +202,9 @@ def make_config(settings: Mapping[str, Any], verb: str = "fit") -> FitConfig:
         if name not in valid:
             if isinstance(given[name], dict):
                 raise InputError(f"settings in a table [{name}]: write them at the top, without [{name}]")
-            hint = nearest(name, ["recipe", *valid]) or f"; dbpt {verb} --help-all lists all settings"
+            hint = nearest(ALIASES.get(name, name), ["recipe", *valid])
+            is_option = name in ("out", "resume", "overwrite")
+            hint = hint or f"; {f'give --{name}' if is_option else f'dbpt {verb} --help-all lists all settings'}"
             raise InputError(f"unknown setting {name!r}{hint}")
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"--recipe: {recipe!r} is none of {', '.join(RECIPES)}{nearest(str(recipe), list(RECIPES))}")
@@ -239,7 +245,9 @@ def shows_settings(keywords: type, read: Collection[str] | None = None) -> Calla
         @wraps(function)
         def checked(*values: Any, **given: Any) -> Any:
             for name in [name for name in given if name not in names and name not in metadata][:1]:
-                raise InputError(f"unknown argument {name!r}{nearest(name, names) or '; help() lists all'}")
+                raise InputError(
+                    f"unknown argument {name!r}{nearest(ALIASES.get(name, name), names) or '; help() lists all'}"
+                )
             return function(*values, **given)
 
         checked.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]

@@ -146,7 +146,9 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     if not is_of_kind:
         is_text = kind.startswith("tuple") and isinstance(value, str)
         hint = f"; write {value.replace(',', ' ').split()!s:.200}" if is_text else ""
-        if kind == "str" and isinstance(value, tuple):
+        if setting.name == "model":
+            hint = ", or a Backbone, which dbpt.load_backbone makes"
+        elif kind == "str" and isinstance(value, tuple):
             hint = "; numpy.save and DataFrame.to_csv write a file, whose path can be given"
         raise InputError(f"{flag}: expected {expected}, found {in_one_line(value)}{hint}")
     for text in value if isinstance(value, tuple) else (value,):

@@ -27,6 +27,10 @@ def read_image_folder(folder: Path, request: DataRequest) -> Dataset:
     images = [(path, label, split) for path, label, split in entries if label is not None]
     left_out = [path for path, label, _ in entries if label is None]
     notes: list[str] = []
+    inner = sorted({path.split("/")[1] for path, label, _ in entries if label and path.count("/") > 1})
+    if "" in folders and (inner_splits := [name for name in inner if name.lower() in SPLIT_FOLDERS]):
+        expected = "expected split/class/*.jpg; move the splits above the classes"
+        raise InputError(f"{folder}: {shortened(inner_splits)} inside the folders of classes; {expected}")
     if "" in folders:
         notes.append("no folders train, val, test: all images are in split train, and there is no test split")
     if not images:
