@@ -1,7 +1,6 @@
 """The gate of an audit: bars, their intervals, the baseline, exit codes and JUnit XML."""
 
 import runpy
-import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -42,14 +41,6 @@ def audited(tiny, settings, answers):
     return cache(
         lambda seed, lowest, **more: dbpt.audit(tiny.table, predictions=answers(seed, lowest), **settings | more)
     )
-
-
-@pytest.fixture
-def last(audited, tmp_path_factory, tmp_path) -> Path:
-    """The folder of an audit, which may be changed."""
-    whole = tmp_path_factory.getbasetemp() / "last"
-    audited(0, 0.9, out=whole)
-    return shutil.copytree(whole, tmp_path / "last")
 
 
 def test_bad_classifiers_fail_and_good_ones_pass(audited):
@@ -126,44 +117,13 @@ def test_a_baseline_of_other_images(audited, tiny, settings, answers, tmp_path):
         audited(0, 0.9).gate(baseline=tmp_path / "none")
 
 
-def test_a_long_table_of_a_baseline_is_parquet(audited, last, tmp_path, monkeypatch):
+def test_a_long_table_of_a_baseline_is_parquet(audited, tmp_path, monkeypatch):
+    audited(0, 0.9, out=tmp_path / "csv")
     monkeypatch.setattr("dbpt.data.writing.MOST_ROWS_OF_CSV", 100)
     audited(0, 0.9, out=tmp_path / "parquet")
     assert {file.name for file in tmp_path.glob("*/images.*")} == {"images.csv", "images.parquet"}
-    one, other = (audited(1, 0.3).gate(baseline=folder) for folder in (last, tmp_path / "parquet"))
+    one, other = (audited(1, 0.3).gate(baseline=folder) for folder in (tmp_path / "csv", tmp_path / "parquet"))
     assert one.checks == other.checks and not one.passed
-
-
-def cells(line: str, prediction: str) -> str:
-    """The line of an image with another prediction."""
-    path, label, split, _, *others = line.split(",")
-    return ",".join([path, label, split, prediction, *others])
-
-
-DAMAGES = {
-    "empty": (lambda lines: [cells(line, "") for line in lines], "line 2: "),
-    "unknown": (lambda lines: [*lines[:7], cells(lines[7], "cup"), *lines[8:]], "line 9: .*'cup'"),
-    "space": (lambda lines: [cells(line, line.split(",")[3] + " ") for line in lines], "line 2: "),
-    "repeated": (lambda lines: [*lines, cells(lines[7], "box")], "line 108: image .* is in another line too"),
-    "short": (lambda lines: lines[:-3], "lacks 3 images that audit.json counts"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_baseline_is_refused_with_its_row(audited, last, damage):
-    table, (change, message) = last / "images.csv", DAMAGES[damage]
-    header, *lines = table.read_text().splitlines()
-    table.write_text("\n".join([header, *change(lines)]) + "\n")
-    with pytest.raises(InputError, match=f"images.csv:? {message}"):
-        audited(0, 0.3).gate(baseline=last)
-
-
-@pytest.mark.parametrize("content", [None, "{}", '{"confusion": {"box": {"box": "9"}}}'])
-def test_a_baseline_without_its_record(audited, last, content):
-    record = last / "audit.json"
-    record.unlink() if content is None else record.write_text(content)
-    with pytest.raises(InputError, match=r"audit.json: .*`(confusion`|\$\.confusion\[)|has no audit.json"):
-        audited(0, 0.3).gate(baseline=last)
 
 
 def test_a_baseline_of_names_that_spreadsheets_would_run(tiny, settings, answers, tmp_path):

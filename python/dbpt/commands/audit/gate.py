@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 from xml.etree import ElementTree
@@ -20,7 +19,6 @@ from dbpt.evaluation.short_repr import Brief, in_percent, in_points
 from dbpt.groups import group_name, worst_group_accuracy
 from dbpt.report.result_rows import AVERAGES
 from dbpt.report.text import points, signed_points
-from dbpt.storage.typed_json import Count, read_json, typed
 
 By = Literal["lower-bound", "estimate", "upper-bound"]
 OPTIONS = {"worst-group": "--min-worst-group", "gap": "--max-gap", "drop": "--max-drop"}
@@ -87,7 +85,6 @@ class Check(Brief):
         )
 
 
-IMAGES, RECORD = "images", "audit.json"
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", "upper-bound": "lower-bound"}
 """A gap is good if it is small, so it is surely good if its upper bound is."""
@@ -204,39 +201,14 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate
     return Gate(checks)
 
 
-@dataclass(frozen=True)
-class _Audited:
-    """What is read of an audit's record."""
-
-    confusion: dict[str, dict[str, Count]]
-
-
 def read_baseline(folder: Path) -> tuple[Path, Texts, Texts, Texts]:
-    """Return the table in the folder of an audit, and the path, label and prediction (N,) of its images.
-
-    Raises `InputError` unless its table has just the labels and predictions that its ``audit.json`` counts.
-    """
-    names = (f"{IMAGES}.csv", f"{IMAGES}.parquet")
-    file = next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
-    for path in (file, folder / RECORD):
-        if not path.is_file():
-            raise InputError(f"--baseline {folder}: has no {path.name}; name the folder of an audit")
-    record = folder / RECORD
-    counts = typed(read_json(record, "audit"), _Audited, record, "audit again").confusion
+    """Return the table in the folder of an audit, and the path, label and prediction (N,) of its images."""
+    names = ("images.csv", "images.parquet")
+    file = next((folder / name for name in names if (folder / name).is_file()), None)
+    if file is None:
+        raise InputError(f"--baseline {folder}: has no {names[0]}; name the folder of an audit")
     table = READERS[file.suffix](file, ("path", "label", "prediction"))
     paths, labels, predictions = (Texts.of(table.texts(name).map(unmarked)) for name in table.values)
-    (label_L, label_N), (prediction_P, prediction_N) = labels.distinct(), predictions.distinct()
-    problems = [(row, 0, f"image {paths[row]!r} is in another line too") for row, _ in islice(paths.repeated(), 1)]
-    pair_N = label_N * len(prediction_P) + prediction_N
-    for pair, n in zip(*map(np.ndarray.tolist, np.unique(pair_N, return_counts=True)), strict=True):
-        label, prediction = label_L[pair // len(prediction_P)], prediction_P[pair % len(prediction_P)]
-        if n > (most := counts.get(label, {}).get(prediction, 0)):
-            problem = f"{RECORD} has fewer images of {label!r} taken for {prediction!r}"
-            problems.append((int(np.flatnonzero(pair_N == pair)[most]), 1, problem))
-    for row, _, problem in sorted(problems)[:1]:
-        raise InputError(f"--baseline {table.where(row)}: {problem}; the file was changed, audit again")
-    if missing := sum(n for row in counts.values() for n in row.values()) - len(paths):
-        raise InputError(f"--baseline {file}: lacks {missing} images that {RECORD} counts; audit again")
     return file, paths, labels, predictions
 
 
