@@ -105,16 +105,6 @@ def test_no_link_is_followed(tmp_path, name):
     assert mine.read_text() == "precious"
 
 
-def test_somebodys_file_of_the_owners_name_stays(tmp_path):
-    mine = tmp_path / "lock.owner"
-    mine.write_text("precious")
-    with pytest.raises(InputError, match=r"lock.owner: a name that dbpt needs for itself; rename it, or choose"):
-        OwnedLock(tmp_path / "lock", "it").check_owner_file()
-    for left in ("", "process 12 of ada on host"):
-        mine.write_text(left)
-        OwnedLock(tmp_path / "lock", "it").check_owner_file()
-
-
 def test_a_lock_whose_file_was_removed_before_it_was_locked_is_not_taken(tmp_path, monkeypatch):
     """Else two would have it: the other one that of the next file of this name."""
     import fcntl

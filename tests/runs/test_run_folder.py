@@ -44,17 +44,6 @@ def test_overwrite_takes_nothing_that_no_run_wrote(copied, name):
     assert (copied / name).read_text() == "mine"
 
 
-@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
-def test_a_file_with_the_name_of_the_locks_owner_stays(tiny_run, tmp_path, flags):
-    run = shutil.copytree(tiny_run, tmp_path / "run") if flags else tmp_path / "run"
-    run.mkdir(exist_ok=True)
-    (run / "dbpt.lock.owner").write_text("mine")
-    flags = {"resume": False, "overwrite": False, **flags}
-    with pytest.raises(InputError, match=r"dbpt.lock.owner: a name that dbpt needs"), RUN_FOLDER.held(run, **flags):
-        pass
-    assert (run / "dbpt.lock.owner").read_text() == "mine"
-
-
 def test_overwrite_follows_no_link_to_a_folder(tiny, copied, tmp_path):
     elsewhere = shutil.move(copied / "checkpoints", tmp_path / "elsewhere")
     (copied / "checkpoints").symlink_to(elsewhere)

@@ -92,4 +92,4 @@ class Request:
         if continued is not None:
             ranks.from_first(lambda: self.folder.check_settings(self.out, asked))
             notes = tuple(continued.notes)
-        return Resolved(asked, ranks.in_turns(lambda: resolve_demo(asked)), notes)
+        return Resolved(asked, ranks.together(lambda: resolve_demo(asked)), notes)

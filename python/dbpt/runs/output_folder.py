@@ -96,7 +96,6 @@ class OutputFolder(Generic[R]):
         try:
             with system_errors(f"--out {folder}: cannot create", FREE_SPACE):
                 folder.mkdir(parents=True, exist_ok=True)
-            lock.check_owner_file()
             while not lock.take():
                 if os.path.lexists(lock.file):  # else its holder has just ended
                     hint = "wait until it has ended, or choose another name"

@@ -326,7 +326,12 @@ class TrainingSettings(SettingsSection):
     batch_size: int = setting(0, "rows per step; 0 uses all training rows", low=0, main=True)
     optimizer: str = setting("adamw", "optimizer", choices=("adamw", "sgd"))
     lr: float | None = setting(
-        None, "peak learning rate", unset="0.1 with sgd; with adamw 0.01, for the head prompt 0.003", above=0, main=True
+        None,
+        "peak learning rate",
+        unset="0.1 with sgd; with adamw 0.01, for the head prompt 0.003",
+        above=0,
+        high=1e30,
+        main=True,
     )
     sgd_momentum: float = setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = setting(5e-4, "weight decay", low=0)

@@ -5,7 +5,6 @@ import getpass
 import logging
 import math
 import os
-import re
 import shutil
 import socket
 import tempfile
@@ -25,7 +24,6 @@ PATIENCE = 2.0  # seconds of waiting before it is reported
 POLL = 0.05
 LONGEST_NAME = 1000
 OWNER = ".owner"  # suffix of the file with the owner's name
-OWN_CONTENT = re.compile(r"|process \d+ of .+ on .+", re.DOTALL)  # empty if its writer was killed
 
 
 _log_once = lru_cache(logger.info)  # even if several waits are for the same owner
@@ -42,11 +40,6 @@ class OwnedLock:
         # Not local to a thread: one thread may take the lock and another release it.
         self._lock = FileLock(file, mode=0o644, thread_local=False)
         self._owner = file.with_name(file.name + OWNER)
-
-    def check_owner_file(self) -> None:
-        """Refuse a file of somebody else in the place of the owner's name. Taking the lock would replace it."""
-        if not OWN_CONTENT.fullmatch(self._owner_line() or ""):
-            raise InputError(f"{self._owner}: a name that dbpt needs for itself; rename it, or choose another folder")
 
     def take(self) -> bool:
         """Take the lock if it is free; return whether it was."""

@@ -25,7 +25,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 def read_json(path: Path, what: str, version: int | None = None) -> dict[str, Any]:
     """Return the JSON object in a file. Refuse another ``schema_version`` than ``version``, if one is given."""
-    value = json_object(read_regular(path, what, MOST_BYTES), str(path), OF_RECORDS)
+    value = json_object(read_regular(path, what, MOST_BYTES), str(path))
     if version is not None:
         check_version(path, value.get("schema_version"), version)
     return value
@@ -41,35 +41,15 @@ def read_toml(path: Path, what: str, hint: str = "write NAME = VALUE, with texts
     return content
 
 
-def json_object(text: str | bytes, where: str, decoder: json.JSONDecoder | None = None) -> dict[str, Any]:
-    """Return one JSON object. Raises `InputError` for anything else, and for a repeated key.
-
-    NaN and infinities, which Python's json writes into tables, are read if no decoder says otherwise.
-    """
+def json_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return one JSON object. Raises `InputError` for anything else; NaN and infinities are read, as Python's are."""
     try:
-        value = (decoder or OF_TABLES).decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        value = json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
     if not isinstance(value, dict):
         raise InputError(f"{where}: is {json_kind(value)}, expected an object")
     return value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {repeated!r} occurs twice in an object")
-    return row
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-OF_TABLES = json.JSONDecoder(object_pairs_hook=_without_repeats)
-OF_RECORDS = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
 
 
 def json_kind(value: object) -> str:

@@ -1,8 +1,7 @@
 """The course of a training: records of epochs, the score that selects one, divergence, and warnings at the end."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -209,16 +208,6 @@ class DivergenceCheck:
             raise InputError(f"objective {self.objective!r}: {what}: correct its code")
         self.check_loss(loss)
         self._check_norm("gradient", gradient)
-
-    @contextmanager
-    def checked_step(self) -> Iterator[None]:
-        """Refuse an optimizer step that overflows float32, for which torch raises a plain `RuntimeError`."""
-        try:
-            yield
-        except RuntimeError as error:
-            if "without overflow" not in str(error):
-                raise
-            raise self._error("norm of a step", float("inf")) from None
 
     def check_loss(self, largest: float) -> None:
         """Refuse a ``largest`` loss of a batch that is too large or not finite."""

@@ -109,7 +109,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
                 # NCCL sends only tensors on GPUs.
                 messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
             assert isinstance(messages, dist.ProcessGroup)  # every rank is in it
-            yield _Joined(number, size, int(os.environ.get("LOCAL_RANK", number)) == 0, messages)
+            yield _Joined(number, size, messages)
     except InputError as error:
         if not is_made and not isinstance(error, OneRankError):
             dist.destroy_process_group()

@@ -21,7 +21,7 @@ SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")  # the beginning of gloo's messages
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among the ``count`` of a run: its ``number`` from 0, and whether it is the first on its machine.
+    """This process among the ``count`` of a run: its ``number`` from 0.
 
     All ranks must call each method in the same order. The methods here are those of a single process, which has nothing
     to exchange; `dbpt.training.process_group` has those of several.
@@ -29,7 +29,6 @@ class Ranks:
 
     number: int = 0
     count: int = 1
-    first_of_node: bool = True
 
     @property
     def is_first(self) -> bool:
@@ -63,16 +62,6 @@ class Ranks:
     def together(self, work: Callable[[], T]) -> T:
         """Run ``work`` on every rank. Return its result once all have ended, or raise the first rank's `InputError`."""
         return work()
-
-    def in_turns(self, work: Callable[[], T]) -> T:
-        """Run ``work`` as `together` does, but first on one rank of each machine, so that the others find its files."""
-        # Every rank takes part in both exchanges, once with its work and once with nothing.
-        if not self.first_of_node:
-            self.together(lambda: None)
-        value = self.together(work)
-        if self.first_of_node:
-            self.together(lambda: None)
-        return value
 
 
 ALONE = Ranks()
