@@ -143,9 +143,6 @@ class GroupWeighting(ABC):
 
         Args:
             fields: (G,) float64 by name.
-
-        Raises:
-            InputError: for values that no rule can have; nothing changes then.
         """
 
     def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
@@ -289,23 +286,13 @@ class GroupWeighting(ABC):
                     f"{arguments.in_one_line(expected.tolist())}: a state of these groups and settings"
                 )
         fields = {name: _numbers_of(state, name, len(self.counts)).copy() for name in self.fields}
-        digits = self._observable(state["observed"])
+        name, shape = 'state["observed"]', self._digits.shape
+        observed = arguments.array(name, state["observed"])
+        if observed.shape != shape or observed.dtype.kind not in "iu":
+            raise InputError(f"{name} has shape {observed.shape} and dtype {observed.dtype}; expected {shape} integers")
+        digits = np.array(arguments.as_int64(name, observed))
         self.load_fields(fields)
         self._digits = digits
-
-    def _observable(self, digits: ArrayLike) -> NDArray[np.int64]:
-        """Return a copy of sums (G, 3) from a state; refuse sums that no observations can have."""
-        name, shape = 'state["observed"]', self._digits.shape
-        loaded = arguments.array(name, digits)
-        if loaded.shape != shape or loaded.dtype.kind not in "iu":
-            raise InputError(f"{name} has shape {loaded.shape} and dtype {loaded.dtype}; expected {shape} integers")
-        sums: NDArray[np.int64] = np.array(arguments.as_int64(name, loaded))
-        (least, most), means = LIMITS[self.observes], group_means(sums)
-        possible = ((means >= least) & (means <= most)) | ((sums == 0).all(1) & np.isnan(means))
-        if not possible.all():
-            group = int(np.argmin(possible))
-            raise InputError(f"{name}[{group}] is {sums[group].tolist()}; expected sums that can be observed")
-        return sums
 
     def _settings_array(self) -> NDArray[np.float64]:
         return np.array(list(self._settings.values()), dtype=np.float64)
