@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from dbpt.data.other_columns import CodedSource
 from dbpt.guesses.base import PSEUDO_METHODS
@@ -143,6 +144,12 @@ CHOICES: Mapping[str, Collection[str]] = {
     "model_selection": SELECTIONS,
 }
 """The settings of the matrix, and their values."""
+
+
+def combinations() -> Iterator[dict[str, str]]:
+    """Yield every combination of the matrix, valid or not, as keywords for `why_refused`."""
+    for values in product(*CHOICES.values()):
+        yield dict(zip(CHOICES, values, strict=True))
 
 
 def why_refused(
