@@ -79,7 +79,10 @@ def test_other_slips(tiny):
     assert line_of(dbpt.load_dataset, "https://a.org/a-{0..3}.tar").endswith(
         "not on this machine; download it, and give the path"
     )
-    assert line_of(dbpt.fit, tiny.table, out="run", learning_rate=0.1) == "unknown argument 'learning_rate' (did you mean 'lr'?)"
+    assert (
+        line_of(dbpt.fit, tiny.table, out="run", learning_rate=0.1)
+        == "unknown argument 'learning_rate' (did you mean 'lr'?)"
+    )
     assert line_of(dbpt.audit, tiny.table, model=DummyClassifier()).endswith(
         ", or a Backbone, which dbpt.load_backbone makes"
     )
