@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from runs import said
-from table_files import rows
+from table_files import rows, written
 
 from dbpt.data import load_dataset
 from dbpt.errors import InputError
@@ -33,16 +33,7 @@ def dataset(tmp_path):
 @pytest.fixture
 def read(tmp_path, dataset):
     """Write a file of text or an array, and read its attributes."""
-
-    def read(content, name="mine.csv"):
-        path = tmp_path / name
-        if isinstance(content, np.ndarray):
-            np.save(path, content)
-        else:
-            path.write_text(content)
-        return read_pseudo_attributes(path, dataset)
-
-    return read
+    return lambda content, name="mine.csv": read_pseudo_attributes(written(tmp_path / name, content), dataset)
 
 
 def replaced(old, new, text=GOOD):
@@ -179,9 +170,8 @@ EACH += "d.jpg,,photo,1\n"
 def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_path, monkeypatch):
     task = load_dataset(tmp_path / "pets.csv", images=False, factors=FACTORS)
 
-    def read_task(content, name="factors.csv"):
-        (tmp_path / name).write_text(content)
-        return read_pseudo_attributes(tmp_path / name, task)
+    def read_task(content):
+        return read_pseudo_attributes(written(tmp_path / "factors.csv", content), task)
 
     found = read_task(EACH.replace("photo,\n", "photo,1\n"))
     assert found.pseudo_attributes.tolist() == [3, -1, 4, -1]

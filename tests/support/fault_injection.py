@@ -54,7 +54,7 @@ class Faults:
                 self._descriptors.discard(target)
             self._seen += 1
             print(name, target if isinstance(target, int) else Path(target).name, file=self._trace)
-            act = self._act if self._is_due() else _call
+            act = self._act if self._is_due() else call
             result = act(real, target, *arguments, **options)
             if name == "open":
                 self._descriptors.add(result)
@@ -84,19 +84,19 @@ class Faults:
         elif self.kind in (KILL_BEFORE, KILL_HALFWAY):
             if self.kind == KILL_HALFWAY and real.__name__ == "write":
                 real(target, arguments[0][: len(arguments[0]) // 2])
-            _die()
+            die()
         try:
             return real(target, *arguments, **options)
         finally:
             if self.kind == KILL_AFTER:
-                _die()
+                die()
 
 
-def _call(real: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def call(real: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     return real(*arguments, **options)
 
 
-def _die() -> None:
+def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

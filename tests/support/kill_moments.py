@@ -2,18 +2,14 @@
 
 import itertools
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from fault_injection import call, die
 
 import dbpt.training.checkpoints
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def at_call(number: int, owner: Any, name: str, act: Callable[..., Any]) -> None:
@@ -24,10 +20,6 @@ def at_call(number: int, owner: Any, name: str, act: Callable[..., Any]) -> None
         return (act if next(calls) == number else call)(real, *arguments, **options)
 
     setattr(owner, name, counted)
-
-
-def call(real: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    return real(*arguments, **options)
 
 
 def call_and_die(real: Callable[..., Any], *arguments: Any, **options: Any) -> None:

@@ -1,5 +1,6 @@
 """Rows, vocabularies and folders as they are written, and the one line of a refusal; for the tests of data."""
 
+import numpy as np
 from refusals import line_of
 
 from dbpt.data import load_dataset
@@ -11,6 +12,15 @@ def refused(data, *args, **options):
 
 def rows(*lines, header="path,label,split"):
     return "\n".join((header, *lines)) + "\n"
+
+
+def written(path, content):
+    """Write a text, bytes or an array; returns the path."""
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
 
 
 def vocabulary(*names):

@@ -44,13 +44,13 @@ def audited(tiny, settings, answers):
 
 
 def test_bad_classifiers_fail_and_good_ones_pass(audited):
-    good, bad = [audited(seed, 0.95) for seed in range(10)], [audited(seed, 0.2) for seed in range(10)]
+    good, bad = [audited(seed, 0.95) for seed in range(5)], [audited(seed, 0.2) for seed in range(5)]
     asked = {"min_worst_group": 0.8, "max_gap": 0.15}
-    assert sum(not each.gate(**asked).passed for each in good) <= 1
+    assert all(each.gate(**asked).passed for each in good)
     assert not any(each.gate(**asked).passed for each in bad)
     # no 34 images of a group prove 80 %
     assert not any(each.gate(**asked, by="lower-bound").passed for each in bad)
-    assert sum(each.gate(min_worst_group=0.5, by="lower-bound").passed for each in good) >= 9
+    assert all(each.gate(min_worst_group=0.5, by="lower-bound").passed for each in good)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from refusals import line_of
 from runs import said
-from table_files import rows
+from table_files import rows, written
 from traced_memory import traced
 
 from dbpt.data import load_dataset
@@ -40,16 +40,9 @@ def dataset(tmp_path):
 @pytest.fixture
 def read(tmp_path, dataset):
     """Write a file of text or bytes, or an array, and read its predictions."""
-
-    def read(content, name="mine.csv", **options):
-        path = tmp_path / name
-        if isinstance(content, np.ndarray):
-            np.save(path, content)
-        else:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return user_predictions(path, dataset, **options)
-
-    return read
+    return lambda content, name="mine.csv", **options: user_predictions(
+        written(tmp_path / name, content), dataset, **options
+    )
 
 
 def replaced(old, new, text=GOOD):
