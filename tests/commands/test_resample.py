@@ -131,7 +131,7 @@ def test_the_interval_over_draws_hardly_shrinks_with_more_of_them_and_allows_for
 
 def test_the_interval_over_draws_covers_the_expected_difference_of_small_groups():
     """A mean over bootstrap draws, which the table showed before, is off by half a standard error or more."""
-    found = coverage(5, pools=300, draws=20)
+    found = coverage(5, pools=150, draws=20)
     assert abs(found.bias) < 0.2
     assert found.bias_of_draws < -0.5
     assert all(0.92 < found.covered[number] < 0.99 for number in (5, 10, 20))
