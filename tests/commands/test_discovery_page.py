@@ -13,7 +13,7 @@ from dbpt.cautions import caution
 from dbpt.commands.discover.page import render_discovery
 from dbpt.evaluation.discovery_fields import Confirmation
 from dbpt.evaluation.explained_by_attribute import Distribution
-from dbpt.report.density_chart import density_chart
+from dbpt.report.charts import density_chart
 from dbpt.report.discovery_sentences import confirmation_in_words, evidence_of, label_of
 from dbpt.report.page_size import MOST_FAMILIES_TABLED
 

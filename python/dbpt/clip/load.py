@@ -15,7 +15,7 @@ import torch
 from dbpt.clip import model as models
 from dbpt.clip import spec as specs
 from dbpt.clip.backbone import DAMAGED, Backbone
-from dbpt.clip.named_files import check_weights_file, tokenizer_file
+from dbpt.clip.checks import check_weights_file, tokenizer_file
 from dbpt.clip.precision import IMAGE_PRECISIONS, best_precision, check_image_precision, image_precision_of
 from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
 from dbpt.errors import InputError, foreign_errors

@@ -10,7 +10,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.utils import to_2tuple
 from PIL import Image
 
-from dbpt.clip.stored_spec import PREPROCESS_KEYS
+from dbpt.clip.checks import PREPROCESS_KEYS
 
 
 class Preprocessing:

@@ -17,10 +17,16 @@ import torch
 from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import get_clean_fn
 
+from dbpt.clip.checks import (
+    PICKLE_SUFFIXES,
+    RANDOM_SEED,
+    check_preprocess,
+    check_weights_file,
+    looks_like_path,
+    tokenizer_file,
+)
 from dbpt.clip.model import context_length
-from dbpt.clip.named_files import PICKLE_SUFFIXES, check_weights_file, looks_like_path, tokenizer_file
 from dbpt.clip.preprocessing import clean_preprocess, default_preprocess
-from dbpt.clip.stored_spec import RANDOM_SEED, check_preprocess
 from dbpt.errors import InputError, first_few, foreign_errors, nearest, optional_module
 from dbpt.storage.typed_json import read_json
 

@@ -13,7 +13,6 @@ from dbpt.data import SPLITS, Dataset, Words, check_precomputed_file, entries_of
 from dbpt.errors import InputError
 from dbpt.evaluation.audit_fields import PredictionsBy, Search, SearchedImages
 from dbpt.evaluation.audit_subject import OF_THE_RUN, Subject
-from dbpt.evaluation.family_findings import images_to_search, zero_shot_right
 from dbpt.evaluation.family_guesses import Images, guess_families
 from dbpt.evaluation.family_ranking import score_families
 from dbpt.guesses.catalogue import Family, embed_families, read_catalogue
@@ -61,8 +60,8 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
     searched: SearchedImages = "test" if is_test else "training and validation"
     ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
     ways_out += str(Command("discover", config.data, {"split": "all"}))
-    images, words = images_to_search(backbone, readable, features, rows, SEARCH_SEED), readable.words
-    family, search = best_family(images, words, zero_shot_right(images, words), "zero-shot", searched, ways_out)
+    images, words = Images.to_search(backbone, readable, features, rows, SEARCH_SEED), readable.words
+    family, search = best_family(images, words, images.zero_shot_right(words), "zero-shot", searched, ways_out)
     logger.info(note := f"--attributes auto: {search.sentence}")
     return found_settings(config, family, dataset), (note,)
 
@@ -95,8 +94,8 @@ def search_auto_attributes(subject: Subject) -> Subject:
         rows = others if len(others) else dataset.rows_to_fit
     # Other images than the audited ones are searched as `dbpt.fit` does, which finds the same family for all seeds.
     seed = SEARCH_SEED if by_clip else subject.config.seed
-    images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.features, rows, seed)
-    right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
+    images = Images.to_search(subject.embedded.backbone, dataset, subject.embedded.features, rows, seed)
+    right = images.zero_shot_right(dataset.words) if by_clip else subject.predictions.predictions == images.labels
     searched: SearchedImages = "audited" if np.isin(rows, subject.audited).any() else "not audited"
     family, search = best_family(images, dataset.words, right, subject.by, searched, _hint(subject))
     logger.info(f"--attributes auto: {search.sentence}")

@@ -191,7 +191,7 @@ class Result(Shown):
 
     def _answers(self, row: results.Row) -> Sequence[Evaluated]:
         """Return the answers to images, which the folder of a comparison has."""
-        from dbpt.commands.compare.stored import stored_answers  # imports the heads
+        from dbpt.commands.compare.cell_files import stored_answers  # imports the heads
 
         return stored_answers(self._place, row) if self.metrics.saved is None else ()
 

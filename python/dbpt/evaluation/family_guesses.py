@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from dbpt import clip
 from dbpt.cautions import Caution
-from dbpt.data import StoredFeatures, Words
+from dbpt.data import Dataset, StoredFeatures, Words
 from dbpt.data.other_columns import Source
 from dbpt.data.stored_features import map_blocks
 from dbpt.environment import progress_bar
-from dbpt.groups.ids import evenly_spaced
+from dbpt.groups.ids import contingency_table, evenly_spaced
 from dbpt.guesses.apply_method import label_quietly
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
 from dbpt.guesses.column_values import LEAST_SHARE
@@ -39,6 +39,20 @@ class Images:
     labels: NDArray[np.int64]
     num_classes: int
     seed: int
+
+    @classmethod
+    def to_search(
+        cls, backbone: "clip.Backbone", dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
+    ) -> "Images":
+        """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D); ``seed`` halves them."""
+        features, labels = features.take(rows), dataset.labels[rows]
+        return cls(backbone=backbone, features=features, labels=labels, num_classes=dataset.num_classes, seed=seed)
+
+    def zero_shot_right(self, words: Words) -> NDArray[np.bool_]:
+        """Return (n,) bool: the images that CLIP predicts right by the ``words`` of the classes."""
+        weights_CD = clip.zero_shot_weights(self.backbone, *words.class_texts())
+        right: NDArray[np.bool_] = self.logits(weights_CD).argmax(axis=1) == self.labels
+        return right
 
     def logits(self, weights_KD: Array) -> Array:
         """Return zero-shot logits (n, K); blocks of rows keep the memory flat."""
@@ -66,6 +80,12 @@ class Guessed:
     def doubts(self) -> list[Caution]:
         """Reasons not to trust the guesses."""
         return [] if self.trust is None else self.trust.doubts
+
+    def tables(self, images: Images, right: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the numbers of correct predictions and of images, each (C, A) by class and guess."""
+        shape = images.num_classes, len(self.kept)
+        correct = contingency_table(images.labels[right], self.guesses[right], shape)
+        return correct, contingency_table(images.labels, self.guesses, shape)
 
 
 @dataclass(frozen=True, kw_only=True)

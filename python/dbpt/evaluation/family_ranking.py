@@ -235,7 +235,7 @@ def _explained(
     return [
         None
         if one is None or of is None
-        else Explained(errors=one, q_value=q, difference=largest_difference(*group_tables(of, images, right)))
+        else Explained(errors=one, q_value=q, difference=largest_difference(*of.tables(images, right)))
         for of, one, q in zip(guessed, errors, q_values, strict=True)
     ]
 
@@ -289,12 +289,3 @@ def _with_interval(score: Score, images: Images, right: NDArray[np.bool_], permu
     assert errors is not None
     errors = replace(explained.errors, share_low=errors.share_low, share_high=errors.share_high)
     return replace(score, explained=replace(explained, errors=errors))
-
-
-def group_tables(
-    guessed: Guessed, images: Images, right: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the numbers of correct predictions and of images, each (C, A) by class and guess."""
-    shape = images.num_classes, len(guessed.kept)
-    correct = contingency_table(images.labels[right], guessed.guesses[right], shape)
-    return correct, contingency_table(images.labels, guessed.guesses, shape)

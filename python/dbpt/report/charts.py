@@ -1,4 +1,4 @@
-"""Charts by matplotlib: what all have, and curves over epochs with labels at their ends.
+"""Charts by matplotlib: what all have, curves over epochs with labels at their ends, and densities.
 
 A `Chart` is a figure whose points are the pixels of a page. Pages show it as SVG with the reader's font and the colours
 of the style sheet; files have the colours of light pages. Drawing is slow: a page and its file share that of the SVG.
@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from warnings import catch_warnings, filterwarnings
 
+import numpy as np
 from markupsafe import Markup
 
 from dbpt.errors import InputError
+from dbpt.evaluation.explained_by_attribute import Distribution
 from dbpt.report.text import COLORS, shorten
 from dbpt.runs.output_folder import FIGURES
 from dbpt.storage.files import write_atomically
@@ -38,6 +40,9 @@ CURVE_LABELS = 250
 """Width of the labels to the right of curves; the same in all charts, so that epochs are aligned."""
 PIXEL_RATIO = 2
 """Pixels of a PNG per pixel of a page."""
+DENSITY_WIDTH, DENSITY_HEIGHT = 440.0, 110.0
+RIGHT, WRONG = "chosen", "erm"
+DENSITY_LEGEND = ((RIGHT, "predicted right"), (WRONG, "predicted wrong"))
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (7, 4)), (0, (2, 3)), (0, (9, 3, 2, 3)))
 LOOKS = {
     "figure.dpi": 72,
@@ -245,6 +250,32 @@ def moved_apart(tops: Sequence[float], distance: float, bottom: float) -> list[f
         for i, below in reversed(list(pairwise(order))):
             moved[i] = min(moved[i], moved[below] - distance)
     return moved
+
+
+def density_chart(shown: Distribution, name: str) -> Chart | None:
+    """Draw the densities of right and of wrong images, each with an area of 1; None if there are none of one kind.
+
+    The wrong ones are a line, so that the kinds differ without colours, too.
+    """
+    if not (sum(shown.right) and sum(shown.wrong)):
+        return None
+    right, wrong = (_median(shown.edges, counts) for counts in (shown.right, shown.wrong))
+    description = f"{name}: the median is {right:.3g} for images predicted right and {wrong:.3g} for those wrong"
+    widths = np.diff(shown.edges)
+    with drawing():
+        axes, on_page = new_axes(description, DENSITY_LEGEND, DENSITY_HEIGHT, (16, 8, 16, 40), DENSITY_WIDTH)
+        axes.stairs(shown.right / widths / sum(shown.right), shown.edges, fill=True, color=COLORS[RIGHT], alpha=0.35)
+        axes.stairs(shown.wrong / widths / sum(shown.wrong), shown.edges, color=COLORS[WRONG], linewidth=2)
+        axes.xaxis.set_major_locator(plots("ticker").MaxNLocator(5))
+        axes.set(xlim=(shown.edges[0], shown.edges[-1]), ylim=(0, None), yticks=[])
+        axes.set_xlabel(clean(name), color=COLORS["muted"], fontsize=11, loc="right")
+    return Chart(axes.figure, clean(description), on_page)  # type: ignore[arg-type]
+
+
+def _median(edges: Sequence[float], counts: Sequence[int]) -> float:
+    """Return the median of values in bins."""
+    below = np.cumsum([0, *counts])
+    return float(np.interp(below[-1] / 2, below, edges))
 
 
 def new_axes(description: str, legend: Legend, height: float, margins: Box, wide: float = WIDTH) -> tuple["Axes", Box]:

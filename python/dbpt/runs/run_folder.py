@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip.stored_spec import check_spec
+from dbpt.clip.checks import check_spec
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.guesses.base import PROBE

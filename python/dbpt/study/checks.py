@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.clip.named_files import check_named_files
+from dbpt.clip.checks import check_named_files
 from dbpt.data import Dataset, check_precomputed_file
 from dbpt.data.stored_features import check_whole
 from dbpt.data.validation_split import MOST_VALIDATION_SHOTS

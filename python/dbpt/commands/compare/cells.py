@@ -25,9 +25,9 @@ from tqdm import tqdm
 
 from dbpt import training
 from dbpt.commands.callbacks import Watch
+from dbpt.commands.compare.cell_files import SCHEMA_VERSION, result_path
 from dbpt.commands.compare.plan import Cell
 from dbpt.commands.compare.resampling import half_of
-from dbpt.commands.compare.stored import SCHEMA_VERSION, result_path
 from dbpt.data import DATASETS
 from dbpt.data.stored_features import digest_of
 from dbpt.errors import InputError

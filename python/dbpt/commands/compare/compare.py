@@ -13,8 +13,8 @@ from dbpt.arguments import integer, path
 from dbpt.cautions import Caution, caution
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.compare import plan as planning
+from dbpt.commands.compare.cell_files import cell_classifier, read_result, result_path
 from dbpt.commands.compare.cells import Stages, attempt, run_in_processes
-from dbpt.commands.compare.stored import cell_classifier, read_result, result_path
 from dbpt.commands.resolved_settings import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words

@@ -21,10 +21,9 @@ from dbpt.errors import InputError
 from dbpt.evaluation.audit_subject import ALL, OF_THE_RUN, Subject, figures_of_subject, opened_subject
 from dbpt.evaluation.discovery_fields import Confirmation, TriedFamily
 from dbpt.evaluation.explained_by_attribute import Distribution
-from dbpt.evaluation.family_findings import tried_family
 from dbpt.evaluation.family_guesses import GuessedFamily, Images
-from dbpt.evaluation.family_proposal import Score
-from dbpt.evaluation.family_ranking import errors_of, group_tables, score_families
+from dbpt.evaluation.family_proposal import Score, tried_family
+from dbpt.evaluation.family_ranking import errors_of, score_families
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.discovery_sentences import families_in_words
@@ -248,7 +247,7 @@ def _is_alike(
     """Return whether the worse of the groups that differ most in the searched images is worse in these, too."""
     assert of.guessed is not None and family.worst_and_best is not None
     names = of.family.only(of.guessed.kept).names
-    correct_CA, counts_CA = group_tables(of.guessed, images, right)
+    correct_CA, counts_CA = of.guessed.tables(images, right)
     if any(group.attribute not in names for group in family.worst_and_best):
         return False
     worse, better = (

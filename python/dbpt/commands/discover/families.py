@@ -13,7 +13,6 @@ from dbpt.data.captions import captions_of
 from dbpt.data.other_columns import LeftOut
 from dbpt.errors import InputError, nearest
 from dbpt.evaluation.audit_subject import Subject
-from dbpt.evaluation.family_findings import images_to_search
 from dbpt.evaluation.family_guesses import GuessedFamily, Images, guess_families
 from dbpt.guesses.catalogue import EmbeddedFamily, Family, embed_families
 from dbpt.guesses.column_values import are_numbers
@@ -47,7 +46,7 @@ class Families:
     def images(self, rows: NDArray[np.int64]) -> Images:
         """Return the ``rows`` (n,) of the data as images to search."""
         embedded, seed = self.subject.embedded, self.subject.config.seed
-        return images_to_search(embedded.backbone, embedded.dataset, embedded.features, rows, seed)
+        return Images.to_search(embedded.backbone, embedded.dataset, embedded.features, rows, seed)
 
     def of(self, images: Images, rows: NDArray[np.int64], keys: Collection[str] | None = None) -> list[GuessedFamily]:
         """Return the families, by default all, with their values for the ``images`` of ``rows`` (n,)."""

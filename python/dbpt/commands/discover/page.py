@@ -14,8 +14,7 @@ from dbpt.features.image_properties import NUMBERS
 from dbpt.guesses.doubts import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
 from dbpt.guesses.linear_probe import LOWEST_AGREEMENT
 from dbpt.report import page_sections as sections
-from dbpt.report.charts import Chart
-from dbpt.report.density_chart import DENSITY_LEGEND, density_chart
+from dbpt.report.charts import DENSITY_LEGEND, Chart, density_chart
 from dbpt.report.discovery_sentences import evidence_of, finding_in_words, label_of, values_of
 from dbpt.report.group_pictures import GroupExamples
 from dbpt.report.page_sections import section
