@@ -13,7 +13,7 @@ from runs import StopAfter, fit, history_of
 
 import dbpt
 from dbpt.cli import main
-from dbpt.commands.callbacks import TRACKERS, Tracker, Watch, _unique
+from dbpt.commands.callbacks import TRACKERS, TensorBoard, Watch, _unique
 from dbpt.errors import InputError
 from dbpt.settings import all_settings
 
@@ -227,7 +227,7 @@ def test_trackio_has_the_epochs_the_table_and_the_page(reported, tmp_path, monke
 def test_a_tracker_that_fails_in_training_is_left_out_and_the_others_go_on(logged):
     def tracker(name, error=None):
         calls = {each: Mock(side_effect=error) for each in ("on_epoch_end", "close")}
-        return type(name, (Tracker,), calls)()
+        return type(name, (TensorBoard,), calls)(None)
 
     counting = tracker("Counting")
     with Watch([], [tracker("Failing", ConnectionError("no route")), counting]) as watch:

@@ -217,11 +217,6 @@ def test_a_shard_of_the_right_size_that_is_no_shard_is_named(tmp_path, cache):
         has(opened(tmp_path), rows("a"))
 
 
-def test_nan_features_are_found_by_verify(tmp_path):
-    add(opened(tmp_path), rows("a"), np.full((1, DIM), np.nan, np.float32))
-    assert "the features of a have length nan" in verify_cache(tmp_path)[0]
-
-
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"schema_version": 2}', "[" * 100_000, '{"schema_version": 1, "encoder": {}, "embed_dim": 4}'],

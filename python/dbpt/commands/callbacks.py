@@ -87,13 +87,6 @@ class Callback:
         """
 
 
-class Tracker(Callback):
-    """A callback that has something to close."""
-
-    def close(self, *, failed: bool) -> None:
-        """Close it, at the end or after an error."""
-
-
 HOOKS = {"on_fit_start": ("run",), "on_epoch_end": ("row", "epoch", "metrics"), "on_fit_end": ("result",)}
 """The methods of a callback, and the arguments that each is called with."""
 
@@ -105,7 +98,7 @@ class Watch:
     """
 
     def __init__(
-        self, callbacks: Sequence[object] = (), trackers: Sequence[Tracker] = (), history: Path | None = None
+        self, callbacks: Sequence[object] = (), trackers: Sequence["Tracker"] = (), history: Path | None = None
     ) -> None:
         expected = f"expected a list of objects with any of the methods {', '.join(HOOKS)}"
         if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
@@ -196,8 +189,8 @@ PROJECT = "dbpt"
 """The project where the tracker needs one; its environment variables, such as ``WANDB_PROJECT``, replace it."""
 
 
-class _Adapter(Tracker, ABC):
-    """The common part; ``_open``, ``_log``, ``_finish`` and ``_close`` are each tracker's own."""
+class Tracker(Callback, ABC):
+    """A callback to be closed; ``_open``, ``_log``, ``_finish`` and ``_close`` are each tracker's own."""
 
     _is_open = False
 
@@ -251,7 +244,7 @@ class _Adapter(Tracker, ABC):
     def _close(self, failed: bool) -> None: ...
 
 
-class TensorBoard(_Adapter):
+class TensorBoard(Tracker):
     """Event files in the run folder: ``tensorboard --logdir runs`` shows every run below ``runs``.
 
     After a resume, epochs that were shown but not yet in a checkpoint are shown twice.
@@ -293,7 +286,7 @@ class TensorBoard(_Adapter):
         self._writer.close()
 
 
-class WandB(_Adapter):
+class WandB(Tracker):
     """A run of Weights & Biases; its environment variables choose the project and the mode."""
 
     def _open(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -317,7 +310,7 @@ class WandB(_Adapter):
         self._run.finish(exit_code=int(failed))
 
 
-class MLflow(_Adapter):
+class MLflow(Tracker):
     """A run of MLflow, below the active one if there is one; its environment variables choose the server."""
 
     def _open(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -336,7 +329,7 @@ class MLflow(_Adapter):
         self.module.end_run("FAILED" if failed else "FINISHED")
 
 
-class Trackio(_Adapter):
+class Trackio(Tracker):
     """A run of Trackio; ``trackio show`` opens its dashboard."""
 
     def _open(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -357,7 +350,7 @@ class Trackio(_Adapter):
         self._run.finish()
 
 
-TRACKERS: dict[str, type[_Adapter]] = {each.__name__.lower(): each for each in (TensorBoard, WandB, MLflow, Trackio)}
+TRACKERS: dict[str, type[Tracker]] = {each.__name__.lower(): each for each in (TensorBoard, WandB, MLflow, Trackio)}
 
 
 def trackers_of(names: Sequence[str] | None) -> list[Tracker]:

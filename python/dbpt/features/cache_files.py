@@ -16,13 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dbpt.errors import InputError
-from dbpt.features.cache_keys import SCHEMA_VERSION, FileRows, ids_of
+from dbpt.features.cache_keys import SCHEMA_VERSION, FileRows
 from dbpt.storage.files import is_missing, open_regular, reason_of, write_atomically
 from dbpt.storage.row_files import RowsFile
 from dbpt.storage.tensors import map_tensor
 from dbpt.storage.typed_json import Count, read_json, typed
 
-NORM_TOLERANCE = 1e-2
 MANIFEST = "manifest.json"
 MEASUREMENTS = "measurements"  # a field of the encoder, which only measurements have
 UNREADABLE = "make it readable, or choose another cache folder"
@@ -194,20 +193,3 @@ class Shard:
     def reasons(self) -> list[str]:
         """The reason of each row; empty if its image did not fail."""
         return self.tensor("reasons").tobytes().decode("utf-8", "surrogateescape").split("\0")
-
-    def problem(self, *, has_features: bool = True) -> str | None:
-        """Read all content; return a description of the first problem, or None. Features must have length 1."""
-        paths = [os.fsdecode(name) for name in self.tensor("paths").tobytes().split(b"\0")]
-        if len(paths) != self.num_rows or len(self.reasons) != self.num_rows:
-            return f"{self.num_rows} rows, but another number of paths or reasons"
-        ids = ids_of(paths, self.tensor("sizes"), self.tensor("mtimes_ns"))
-        if not np.array_equal(self.tensor("row_ids"), ids):
-            return "row ids that are not those of the files"
-        if not has_features:
-            return None
-        norms = np.linalg.norm(self.tensor("features").astype(np.float64), axis=1)
-        # Failed images have length 0. ``~(<=)`` finds NaN too.
-        wrong = np.flatnonzero(~(np.abs(norms - (self.tensor("failed") == 0)) <= NORM_TOLERANCE))
-        if len(wrong):
-            return f"the features of {paths[wrong[0]]} have length {norms[wrong[0]]:g} instead of 1"
-        return None

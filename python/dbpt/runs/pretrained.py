@@ -25,15 +25,10 @@ from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.storage.files import check_can_create, is_missing, read_regular, system_errors, write_json
 from dbpt.storage.tensors import are_finite, read_tensors, write_tensors
-from dbpt.storage.typed_json import MOST_BYTES, check_version, read_json, typed
+from dbpt.storage.typed_json import check_version, read_json, typed
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
-
-
-def most_bytes(words: Words, embed_dim: int) -> int:
-    """Return the size of the largest file of a head: a multiple of its weights, and room for what heads add."""
-    return MOST_BYTES + 64 * len(words.classes) * max(1, len(words.attributes)) * embed_dim
 
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
@@ -154,10 +149,9 @@ def read_pretrained(folder: Path, weights: str | Path | None) -> StoredClassifie
         if weights is None:
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
-    most = most_bytes(content.words, embed_dim := spec["config"]["embed_dim"])
-    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT, most=most)
+    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT)
     arrays, size = [tensors.pop(name) for name in PROBE if name in tensors], sum(content.words.sizes)
-    width = arrays[0].size // max(1, size) if arrays and config.label_model else embed_dim
+    width = arrays[0].size // max(1, size) if arrays and config.label_model else spec["config"]["embed_dim"]
     if arrays and ([array.shape for array in arrays] != [(size, width), (size,)] or not are_finite(*arrays)):
         raise InputError(f"{folder / TENSORS}: its probe does not belong to its words and backbone; {HINT}")
     probe = AttributeProbe(arrays[0], arrays[1], ()) if arrays else None

@@ -23,7 +23,6 @@ from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figur
 from dbpt.runs.pretrained import (
     StoredClassifier,
     is_pretrained,
-    most_bytes,
     read_card,
     read_pretrained,
 )
@@ -118,8 +117,7 @@ def read_classifier(run: str | Path, weights: str | Path | None) -> StoredClassi
     marker = finished_run(folder)
     config, path = RUN_FOLDER.read_settings(folder), folder / "classifier.safetensors"
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
-    most = most_bytes(marker.words, marker.backbone["config"]["embed_dim"])
-    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, needs=("weights",), most=most)
+    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, needs=("weights",))
     config = config.for_one("group" if tensors["weights"].ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
     backbone = folder / RUN_FOLDER.marker, marker.backbone, weights

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,16 +50,16 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, what: str, *, version: int, hint: str = "fit again", needs: Iterable[str] = (), most: int = sys.maxsize
+    path: Path, what: str, *, version: int, hint: str = "fit again", needs: Iterable[str] = ()
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return the arrays and the metadata that `write_tensors` wrote. ``needs`` names arrays that must be there.
 
-    Refuses a changed file, naming the ``hint``, and one of more bytes than ``most``, unread.
+    Refuses a changed file, naming the ``hint``.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    content = read_regular(path, what, most)
+    content = read_regular(path, what)
     try:
         tensors = load(content)
         header, data = _split(content)
