@@ -145,7 +145,7 @@ class FeatureCache:
         outcomes: NDArray[np.uint8],
         reasons: Sequence[str],
     ) -> None:
-        """Store n rows as the shard ``name``, but for those that could not be reached.
+        """Store n rows as the shard ``name``, but for those that could not be reached; do nothing without any others.
 
         Args:
             name: of the shard, by its rows.

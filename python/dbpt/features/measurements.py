@@ -83,8 +83,6 @@ class MeasuredRows:
     def store(self, outcomes: NDArray[np.uint8], reasons: Sequence[str]) -> None:
         """Add the rows to the cache that were reached by their ``outcomes`` (n,); failed ones with their reasons."""
         kept = np.flatnonzero(self.absent & (outcomes != UNREACHED))
-        if not len(kept):
-            return
         first: dict[str, int] = {}
         stored = []
         for number, row in enumerate(kept.tolist()):
