@@ -120,6 +120,7 @@ def test_a_rare_group_learns_from_those_that_share_its_class_or_attribute():
     assert np.mean(rare, axis=0) @ [1, -1] > 0.03
 
 
+@pytest.mark.filterwarnings("ignore:groups have one value in each class")  # of the few known rows
 def test_rows_of_unknown_group_help():
     with_them, without = [], []
     for seed in range(20):
@@ -145,6 +146,12 @@ def test_without_groups_it_is_erm():
     for objective in ("gla", "balanced"):
         with pytest.warns(UserWarning, match=f"^objective '{objective}' without groups or logits is ERM; give one"):
             np.testing.assert_array_equal(DebiasedClassifier(objective).fit(X, y).coef_, plain.coef_)
+
+
+def test_groups_that_are_the_classes_are_warned_of():
+    X, y, _ = made(500)
+    with pytest.warns(UserWarning, match="^groups have one value in each class, so objective 'gla' debiases nothing"):
+        DebiasedClassifier().fit(X, y, groups=y)
 
 
 def test_attributes_are_guessed_from_logits():

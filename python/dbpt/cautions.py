@@ -64,7 +64,7 @@ SENTENCES = {
     "trusted from {limit}); give other wordings (--classes NAME=WORDING), or another CLIP",
     "order": "{names:and} look swapped: CLIP finds each in the images of another; give the names in the order of the "
     "numbers in the data ({flag}), or other wordings",
-    "order of predictions": "{names:and} look swapped: the images of each are predicted as another; if the predictions "
+    "order of predictions": "{names:and} look swapped: the images of each are predicted as another; if the {flag} "
     "are numbers, write the names of classes instead",
     "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
     "({share:.1f} %); give other wordings (--classes NAME=WORDING), or another CLIP",

@@ -39,7 +39,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Training centres the features and divides them by one number, so that their mean squared length is 1 and ``C`` means
     the same at any scale and offset. Columns are not standardised. Without groups and attribute logits any objective is
-    ERM, and others than "erm" warn.
+    ERM, and others than "erm" warn, as with groups that are the classes.
 
     Args:
         objective: "gla", logistic regression on the groups with their shares divided out, where groups of one class or
@@ -97,6 +97,10 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if attributes is None and self.objective != "erm":
             way_out = "give one (in a search by set_fit_request and metadata routing), or take objective 'erm'"
             warnings.warn(f"objective {self.objective!r} without groups or logits is ERM; {way_out}", stacklevel=2)
+        elif self.objective != "erm" and attributes is not None and _groups_are_classes(labels, attributes):
+            problem = f"groups have one value in each class, so objective {self.objective!r} debiases nothing"
+            way_out = "give an attribute that varies within classes, such as a background"
+            warnings.warn(f"{problem}; {way_out}", stacklevel=2)
         mean_D = features_ND.mean(axis=0)
         scaled_ND = features_ND - mean_D
         # One scale for all columns: on image features, one for each was no better.
@@ -179,6 +183,12 @@ def _attributes(
     if len(rows_N) != len(labels):
         raise InputError(f"{name} has {len(rows_N)} rows; expected {len(labels)}, one for each row of X")
     return rows_N if groups is not None else label_attributes(rows_N).pseudo_attributes.astype(np.int64)
+
+
+def _groups_are_classes(labels: NDArray[np.int64], attributes: NDArray[np.int64]) -> bool:
+    """Return whether no class has rows of two attributes."""
+    shape = (int(labels.max()) + 1, int(attributes.max()) + 1)
+    return bool(np.count_nonzero(contingency_table(labels, attributes, shape), axis=1).max() < 2)
 
 
 def _balanced_weights(labels: NDArray[np.int64], attributes: NDArray[np.int64] | None) -> NDArray[np.float64] | None:

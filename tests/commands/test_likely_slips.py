@@ -9,6 +9,7 @@ from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
 from dbpt.features import list_images
+from dbpt.runs.classifier import Prediction
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import load_and_embed
 
@@ -27,6 +28,20 @@ def test_names_in_another_order_than_the_numbers_are_named(tiny, numbered, order
     warnings = dbpt.guess_attributes(numbered, **tiny.backbone | words).warnings
     found = {line[: line.index(" look")]: option for option in words for line in warnings if f"(--{option})" in line}
     assert found == ({"'box' and 'disc'": "classes", "'lake' and 'meadow'": "attributes"} if are_swapped else {})
+
+
+def test_names_and_numbers_that_a_run_lacks(tiny, tiny_run, numbered):
+    cache = {"cache": str(tiny.cache)}
+    for table, is_swapped in ((tiny.table, False), (numbered, True)):  # the run's classes are sorted
+        results = dbpt.evaluate(tiny_run, table, **cache), dbpt.audit(table, predictions=tiny_run, **cache)
+        for result in results:
+            assert ("'flag': 'labels'" in str(result.to_dict()["warnings"])) == is_swapped
+    line = line_of(dbpt.evaluate, tiny_run, tiny.write("cones", (row | {"label": "cone"} for row in tiny.rows())))
+    assert line.endswith("'box', 'disc'; the run's classes are 'box', 'disc': rename the values of label")
+    line = line_of(dbpt.evaluate, tiny_run, tiny.write("skies", (row | {"attribute": "sky"} for row in tiny.rows())))
+    assert "--attributes" not in line
+    line = line_of(dbpt.audit, tiny.table, predictions=dbpt.load(tiny_run), **tiny.guessing)
+    assert line == "predictions is a Classifier; give the folder of its run"
 
 
 def test_predictions_by_other_numbers_are_named(tiny):
@@ -59,6 +74,10 @@ def test_copies_of_training_images_in_the_test_split_are_named(tiny, tiny_featur
             "a dict; give pandas.Series(predictions), read by",
         ),
         (lambda rows: DummyClassifier(), "predictions is a DummyClassifier; give what its predict returns"),
+        (
+            lambda rows: [Prediction("a.png", "disc")] * 74,
+            "a class name; give [each.prediction for each in predictions]",
+        ),
         (lambda rows: rows[["label", "split"]], "predictions are a table with the columns path and prediction"),
     ],
 )

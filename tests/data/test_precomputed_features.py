@@ -68,7 +68,7 @@ def test_a_row_that_has_no_direction_is_named(dataset, monkeypatch, value):
 def test_another_number_of_rows_and_another_width(dataset):
     line = f"f.npy: has 3 rows, {dataset.source} has 4; row i must be the same in both"
     assert line in refused_array(FEATURES[:3], dataset)
-    line = "f.npy: rows of 2 numbers, but small-clip gives 3; name the model that made them"
+    line = "f.npy: rows of 2 numbers, but small-clip gives 3; make them with small-clip or, without a run, name"
     assert line in refused_array(FEATURES[:, :2], dataset)
 
 

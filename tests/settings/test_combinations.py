@@ -42,6 +42,7 @@ def test_a_config_is_refused_exactly_where_the_matrix_says_so():
         (PPA | {"head": "adapter"}, "start from equal prompts, .* choose --head linear$"),
         (PPA | {"objective": "subg"}, "SUBG doesn't train apart; choose --objective gla$"),
         ({"objective": "dfr"}, "^--head prompt with --objective dfr: DFR trains linear only; choose --head linear$"),
+        ({"epochs": 3, "warmup_epochs": 3}, "^--warmup-epochs 3 with --epochs 3: all epochs are warm-up, .* lower --w"),
     ],
 )
 def test_the_reason_names_both_settings_and_the_way_out(choice, match):

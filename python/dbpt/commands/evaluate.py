@@ -15,6 +15,7 @@ from dbpt.errors import InputError
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved, read_metrics
 from dbpt.evaluation.study_metrics import metrics_of_study, row_of, trained_row, with_answers
+from dbpt.guesses.doubts import order_doubts
 from dbpt.report.discovery_sentences import doubts_in_words
 from dbpt.runs.run_folder import read_saved
 from dbpt.settings.config import FitConfig
@@ -82,6 +83,8 @@ def evaluate(
     same = {"method": saved.method, "alpha": saved.alpha} if saved else {}
     how = trained_row(config, config.trained_objective, config.prompts, **same)
     predictions = classifier.head.predictions(embedded.features)
+    of = predictions, study.dataset.labels, study.reported.codes, study.dataset.class_names
+    warnings = (*order_doubts(*of, "order of predictions", "labels"), *warnings)
     answered = with_answers(study, row_of(study, predictions, how), predictions)
     metrics = metrics_of_study(study, warnings=list(warnings), saved=Saved(method=how.method, seconds={}))
     result = Result(Path(run), with_rows(metrics, [(how, [answered])]), classifier)

@@ -41,6 +41,7 @@ class DataRequest:
     columns: Mapping[str, str] = field(default_factory=dict)
     images: bool = True
     factors: tuple[Factor, ...] | None = None
+    of_run: bool = False  # whether the classes and attributes are those of a finished run
     role_elsewhere: frozenset[str] | None = None  # if not None, columns without a role are read, except these
 
     @property

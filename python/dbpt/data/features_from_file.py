@@ -80,7 +80,7 @@ def _check_number(path: Path, number: int, dataset: Dataset) -> None:
 
 def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
     if width != embed_dim:
-        hint = "name the model that made them with --model and --pretrained"
+        hint = f"make them with {model} or, without a run, name their model with --model and --pretrained"
         raise InputError(f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; {hint}")
 
 

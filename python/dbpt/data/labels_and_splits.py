@@ -63,11 +63,13 @@ def coded_dataset(
     if len(classes) < 2:
         problem = f"column {column!r} has {_few_values(classes)}"
         raise InputError(f"{columns.path}: {problem}; a classifier needs at least two classes")
-    labels = columns.decode(column, codes.get, expected, "--classes" if request.classes else "")
+    hint = f"; the run's classes are {shortened(classes)}: rename the values of {column}" if request.of_run else ""
+    option = "--classes" if request.classes and not request.of_run else ""
+    labels = columns.decode(column, codes.get, expected, option, hint)
     factors = request.factors or ()
     factor_codes: list[NDArray[np.int64]] = []
     known = combined(factors) if factors else request.attributes or own_attributes
-    flag = "--attributes" if request.attributes else ""
+    flag = "--attributes" if request.attributes and not request.of_run else ""
     if present := [factor.name for factor in factors if names.get(factor.name) in columns.values]:
         decoded = [_attribute_codes(columns, names.get(factor.name, ""), factor.values) for factor in factors]
         factor_codes = [codes_N for _, codes_N, _ in decoded]

@@ -57,6 +57,7 @@ def load_dataset(
     images: bool = True,
     check: bool = True,
     other_columns: bool = False,
+    of_run: bool = False,
 ) -> Dataset:
     """Read the labels of a data set, and check them and that the image files exist. Opens no image.
 
@@ -92,6 +93,7 @@ def load_dataset(
         check: False accepts rows that can't be used, which `check_data` lists.
         other_columns: True also reads the columns of a table, of WebDataset's JSON or of a saved data set that have no
             role here or in a table of predictions, as ``Dataset.other_columns``.
+        of_run: True if the classes and attributes are those of a finished run, so that the data must have these names.
 
     Returns:
         All rows, in the order of the source.
@@ -122,6 +124,7 @@ def load_dataset(
         columns=tabular.of_data(named, parsed or ()),
         images=images,
         factors=parsed,
+        of_run=of_run,
         role_elsewhere=frozenset(of_predictions) if other_columns else None,
     )
     reader = DATASETS.get(request.source)

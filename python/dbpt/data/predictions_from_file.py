@@ -354,12 +354,15 @@ def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, ro
         return _from_table(Path(name), partial(frame_columns, table), dataset, wanted, rows)
     if isinstance(values, Mapping) or hasattr(values, "predict"):
         way_out = "what its predict returns" if hasattr(values, "predict") else f"pandas.Series({name}), read by path"
+        way_out = "the folder of its run" if hasattr(values, "words") else way_out  # a `Classifier`
         raise InputError(f"{name} is a {type(values).__name__}; give {way_out}")
     in_order = f"sort it by sort_index(), or give {name}.to_numpy() if its rows are in the order of the data"
     arguments.check_order(name, values, in_order)
     array = arguments.array(name, values)
     if array.dtype == object and array.ndim == 1:  # as pandas holds text
         for row in [row for row, value in enumerate(array.tolist()) if not isinstance(value, str)][:1]:
-            raise InputError(f"{name} row {row + 1}: holds {array[row]!r}, expected a {wanted.kind} name")
+            hint = f"; give [each.prediction for each in {name}]" if hasattr(array[row], "prediction") else ""
+            held = arguments.in_one_line(array[row])
+            raise InputError(f"{name} row {row + 1}: holds {held}, expected a {wanted.kind} name{hint}")
         array = array.astype(str)
     return codes_of_array(Path(name), array, dataset, wanted, rows)

@@ -306,7 +306,7 @@ def order_doubts(
         labels: (N,) indices of the names, -1 where unknown.
         attributes: (N,) as for `class_word_doubts`.
         names: (C,).
-        kind, flag: of the doubt, and the option that gave the names.
+        kind, flag: of the doubt, and the option that gave the names, or what may be numbers in another order.
     """
     rows = np.flatnonzero(labels >= 0)
     if not len(rows):

@@ -232,6 +232,9 @@ def _refusals(config: Settings) -> Iterator[str]:
         yield f"--proportions with --factors: dbpt estimates the shares of each factor; {DROP}"
     if config.embeddings is not None and config.features == "live":
         yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
+    if 1 < config.epochs <= config.warmup_epochs:
+        both, lower = f"--warmup-epochs {config.warmup_epochs} with --epochs {config.epochs}", "lower --warmup-epochs"
+        yield f"{both}: all epochs are warm-up, at a learning rate of 1e-5, so little is learnt; {lower}"
     if objective.refits and config.features == "live":
         yield f"--features live with --objective {objective.name}: it is fitted once, on images as they are; {DROP}"
 

@@ -280,6 +280,7 @@ def load_for_run(
         group_template=words.group_templates or None,
         training=False,
         other_columns=other_columns,
+        of_run=True,
         **task,
     )
 

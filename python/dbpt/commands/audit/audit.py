@@ -166,9 +166,10 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     suspicious, looks, wrong_errors = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
     # other classifiers don't read the words
     about_words = judged_class_words(subject.embedded, pseudo, rows) if subject.by == "zero-shot" else ()
-    if subject.by == "file":
-        kind = "order of predictions"
-        about_words = order_doubts(predictions, subject.labels, grouping.codes[rows], dataset.class_names, kind)
+    if subject.by in ("file", "run"):
+        numbers = "predictions" if subject.by == "file" else "labels"
+        of = predictions, subject.labels, grouping.codes[rows], dataset.class_names
+        about_words = order_doubts(*of, "order of predictions", numbers)
     warnings = [*about_words, *subject.logged, *pseudo.warnings]
     named = None if parts[1:] else next((each for each in metrics.groups if each.index == verdict.group), None)
     if named and 2 * wrong_errors[named.index] >= named.n - named.correct:
