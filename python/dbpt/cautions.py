@@ -125,6 +125,7 @@ SENTENCES = {
     "rate lowered too late": "all epochs were trained, at learning rate {lr:g}, when --lr was lowered to {asked:g}",
     "still improving": "the best epoch, {best}, is among the last of {epochs}: train on with --epochs {more}, or with "
     "a larger --lr",
+    "untrained": "the best epoch is the first of {epochs}, so this classifier is nearly that before training",
     "diverged": "training diverged: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; "
     "lower --lr",
     "undrawn groups": "groups without a drawn row: {groups}; these epochs learned nothing about them; --apply loss "

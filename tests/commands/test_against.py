@@ -62,13 +62,20 @@ def test_it_is_kept_by_a_resume_and_may_change_without_training(against, tmp_pat
 def test_a_difference_of_any_two_rows_is_that_of_the_table(against):
     rows = {row.full_name: row for row in against.metrics.rows}
     for name in ("erm,linear", "dbpt,linear"):
-        assert against.difference(name, "balanced,linear") == rows[name].difference
+        found, of_table = against.difference(name, "balanced,linear"), rows[name].difference
+        assert replace(found, figures={}) == replace(of_table, figures={})
+        same = {"worst_group_accuracy": "worst_group_accuracy", "average_accuracy": "average", "gap": "gap"}
+        assert found.figures == {new: of_table.figures[old] for new, old in same.items()}
+        adjusted = replace(against, metrics=replace(against.metrics, average="adjusted"))
+        found = adjusted.difference(name, "balanced,linear")
+        assert found.figures["average_accuracy"] == of_table.figures["adjusted_average"]
+        assert found.figures["gap"] == of_table.figures["adjusted_gap"]
     there, back = against.difference("erm,prompt", "dbpt,linear"), against.difference("dbpt,linear", "erm,prompt")
     assert back.over_images == pytest.approx([-bound for bound in there.over_images[::-1]])
     figures = [
         np.array([repeat.figures["average"] for repeat in rows[name].repeats]) for name in ("erm,prompt", "dbpt,linear")
     ]
-    found = there.figures["average"]
+    found = there.figures["average_accuracy"]
     assert found.mean == pytest.approx((figures[0] - figures[1]).mean())
     assert found.over_seeds == paired_t_interval((figures[0] - figures[1]).tolist())
     wide = against.difference(against.rows[1], against.rows[-1], confidence=0.999)

@@ -17,7 +17,7 @@ from dbpt.objectives import Objective
 
 def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
     out = tmp_path / "c"
-    options = [*tiny.arguments, "--lr", "1e38", "--weight-decay", "10", "--methods", "zero-shot,erm", "--seeds", "2"]
+    options = [*tiny.arguments, "--lr", "1e30", "--weight-decay", "10", "--methods", "zero-shot,erm", "--seeds", "2"]
     code, printed, said = command("compare", tiny.table, "--out", out, *options)
     assert code == 2
     assert said.splitlines()[-1].startswith("Error: trainings that failed: 2")
@@ -61,6 +61,7 @@ WRONG = (  # a method of an objective of one's own, what it does, and what is sa
     ("loss", lambda self, losses, *rows: losses.mean().item(), "loss returned 0.* expected a scalar tensor"),
     ("loss", lambda self, losses, *rows: losses.mean().detach(), r"of shape \(\) without gradient; expected"),
     ("loss", lambda self, losses, *rows: losses.mean() * math.nan, "is NaN in the first step, .* correct its code"),
+    ("loss", lambda self, losses, *rows: losses.mean() + math.nan, "is NaN in the first step, .* correct its code"),
     ("loss", lambda self, losses, *rows: losses.mean() + "0", "TypeError: unsupported operand type"),
     ("row_weights", lambda self, groups, *rows: groups[:3], r"row_weights returned .* \(3,\); expected .* \(\d\d"),
     ("sample_losses", lambda self, logits, *rows: logits.mean(), r"sample_losses returned .* \(\); expected"),

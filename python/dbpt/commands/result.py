@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +16,7 @@ from dbpt.evaluation.repeats import Evaluated, difference_of, rows_named
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
 from dbpt.evaluation.row_differences import Difference
 from dbpt.report.paper_table import PaperTable, paper_table
-from dbpt.report.result_rows import FactorFigures, Row, Summary
+from dbpt.report.result_rows import AVERAGES, FactorFigures, Row, Summary
 from dbpt.report.results_verdict import outcome_of
 from dbpt.report.tables import WIDEST, Shown, results_table, table_lines
 from dbpt.report.text import wrapped
@@ -165,9 +165,10 @@ class Result(Shown):
             confidence: that of each interval, above 0 and below 1.
 
         Returns:
-            For each figure of `Row`, ``figures[NAME]`` has the mean and its interval over draws or seeds;
-            ``over_images`` is that of worst-group accuracy over other images. It is wider than needed, also for a row
-            and itself. What isn't known is None.
+            ``figures`` of ``"worst_group_accuracy"``, ``"average_accuracy"`` and ``"gap"``, which are those of `Row`
+            and of the table, each with the mean and its interval over draws or seeds; ``over_images`` is that of
+            worst-group accuracy over other images. It is wider than needed, also for a row and itself. What isn't known
+            is None.
 
         Raises:
             InputError: for a name that no row or that several rows have, and a confidence out of range.
@@ -183,7 +184,9 @@ class Result(Shown):
                 names = " or ".join(record.full_name for record in found)
                 raise InputError(f"{argument} {name}: several rows have this name; write {names}")
             records += found
-        return self._difference(records[0], records[1], confidence)
+        found, (average, gap) = self._difference(records[0], records[1], confidence), AVERAGES[self.metrics.average]
+        names = {"worst_group_accuracy": "worst_group_accuracy", "average_accuracy": average, "gap": gap}
+        return replace(found, figures={name: found.figures[figure] for name, figure in names.items()})
 
     def _difference(self, row: results.Row, other: results.Row, confidence: float) -> Difference:
         answers = self._answers(row), self._answers(other)

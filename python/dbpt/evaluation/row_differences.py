@@ -50,7 +50,7 @@ class Difference(Brief):
     varied: dict[str, Any] = field(default_factory=dict)
 
     def _brief(self) -> str:
-        names = ("worst_group_accuracy", "average", "gap")
+        names = ("worst_group_accuracy", "average", "average_accuracy", "gap")
         figures = [f"{name.replace('_', ' ')} {self.figures[name]._brief()}" for name in names if name in self.figures]
         images = (
             "unknown"
@@ -61,7 +61,7 @@ class Difference(Brief):
 
     @property
     def is_clear(self) -> bool:
-        """Whether worst-group accuracy differs beyond chance: its interval over other images excludes 0."""
+        """Whether the interval of worst-group accuracy over other images excludes 0; `is_told` asks draws too."""
         return self.over_images is not None and _excludes_zero(self.over_images)
 
     def is_told(self, figure: str = "worst_group_accuracy", *, repeats: int) -> bool | None:

@@ -76,7 +76,7 @@ def paper_table(metrics: Metrics, differs: Differs) -> PaperTable:
     *of_all, images = summary.told_by
     shown = ["best in bold"]
     if any(mark == "tied" for _, mark in chain(*cells)):
-        over = f"{of_all[0]} and, for the worst group, {images}" if of_all else images
+        over = f"{of_all[0]} or, for the worst group, {images}" if of_all else images
         shown = [
             "best in bold; † can't be told from it: a 95 % interval of the paired difference, for all rows of the "
             f"column at once (Bonferroni), contains 0 over {over}"

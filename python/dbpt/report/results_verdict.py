@@ -46,7 +46,7 @@ def best_of(summary: Summary) -> Outcome:
         return Outcome(kind, "One row is best", f"{has}; every other row is clearly lower.")
     names, more = [row.name for row in tied[:MOST_NAMED]], len(tied) - MOST_NAMED
     names += [count_of(more, "other row")] if more > 0 else []
-    by = " and ".join(f"the {what}" for what in summary.told_by)
+    by = " or ".join(f"the {what}" for what in summary.told_by)
     return Outcome(kind, "Several rows tie", f"{has}, but {by} can’t tell {_listed(names)} from it.")
 
 

@@ -217,7 +217,7 @@ class _Run:
             if self.live is not None:  # once, though some losses are read twice
                 read = partial(iter, self._drawn(self.live, batch, indices, begin))
             per_sample_loss, loss = step.set(batch, read)
-            check.check_step(begin, per_sample_loss, self.head.parameters())
+            check.check_step(begin, per_sample_loss, loss, self.head.parameters())
             self.optimizer.step()
             losses += loss * len(rows)
         check.check_weights(self.head.parameters())

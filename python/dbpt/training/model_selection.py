@@ -198,15 +198,25 @@ class DivergenceCheck:
     lower_lr: float
     resumable: bool
 
-    def check_step(self, number: int, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
-        """Refuse losses (B,) and gradients of ``parameters`` in a step (from 0) that are too large or not finite."""
+    def check_step(
+        self, number: int, per_sample_loss: torch.Tensor, loss: torch.Tensor, parameters: Iterable[torch.Tensor]
+    ) -> None:
+        """Refuse losses (B,), their ``loss`` and gradients in a step (from 0) that are too large or not finite."""
         gradient_norm = get_total_norm([each.grad.float() for each in parameters if each.grad is not None])
-        both = torch.stack([per_sample_loss.detach().max(), gradient_norm])
-        loss, gradient = both.tolist()  # one synchronisation with the device
-        if (self.epoch, number) == (1, 0) and math.isnan(loss + gradient) and self.objective not in OBJECTIVES.own:
-            what = "its loss or the gradient of it is NaN in the first step, which no learning rate changes"
-            raise InputError(f"objective {self.objective!r}: {what}: correct its code")
-        self.check_loss(loss)
+        figures = torch.stack([per_sample_loss.detach().max(), gradient_norm, loss.detach()])
+        largest, gradient, of_batch = figures.tolist()  # one synchronisation with the device
+        if self.objective not in OBJECTIVES.own:
+            what = ""
+            if (self.epoch, number) == (1, 0) and math.isnan(largest + gradient + of_batch):
+                what = "its loss or the gradient of it is NaN in the first step, which no learning rate changes"
+            elif math.isnan(of_batch) and math.isfinite(largest):
+                what = f"its loss is NaN in epoch {self.epoch} where those of the rows are not"
+            if what:
+                raise InputError(
+                    f"objective {self.objective!r}: {what} (the mean of an empty group?): correct its code"
+                )
+        self.check_loss(largest)
+        self.check_loss(of_batch)
         self._check_norm("gradient", gradient)
 
     def check_loss(self, largest: float) -> None:
@@ -251,6 +261,8 @@ def training_findings(
     best = trained.history[trained.best_epoch - 1]
     lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
     unfinished = [] if selection in ("last", "average") else _unfinished(trained, counted)
+    if trained.best_epoch == 1 and len(counted) >= 20:
+        unfinished = [caution("untrained", epochs=len(trained.history))]
     return [*_rates(trained, asked_lr), *_divergence(counted, objective), *unfinished, *lost, *few]
 
 
