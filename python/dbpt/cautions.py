@@ -68,6 +68,8 @@ SENTENCES = {
     "are numbers, write the names of classes instead",
     "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
     "({share:.1f} %); give other wordings (--classes NAME=WORDING), or another CLIP",
+    "words of suspicious": "CLIP hardly knows the classes by their words, and suspicious.csv asks it too: more right "
+    "labels may look wrong; give other wordings (--classes NAME=WORDING)",
     "few known": "only {n:known image} of {group}, too few to judge the probe there (trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
     "trusted from {limit})",
@@ -113,7 +115,7 @@ SENTENCES = {
     "group not labelled": "group {group}: no image was labelled as this; missing from the worst group, not 0",
     "guessed group not labelled": "group {group}: no image was labelled as this, though the run puts {n} there; "
     "missing from the worst group, not 0",
-    "few labels": "under {least} labelled images: {groups}; read their intervals, or draw more with --n",
+    "few labels": "under {least} labelled images: {groups}; read their intervals, or label more images",
     "unsure labels": "{n} of {of} images could not be told; they count as not drawn, which makes the figures too high "
     "if they are the hard ones",
     "images not labelled": "{n} of {of} drawn images are not labelled; they count as not drawn",

@@ -211,6 +211,7 @@ def test_the_pages_say_where_the_groups_come_from_and_what_they_are_good_for(run
 
 def test_an_audit_of_the_run_and_another_column(tiny, table, run):
     own = dbpt.audit(predictions=run)
+    assert "guessed" not in str(own.gate(min_worst_group=0.1))
     assert [group.attribute for group in own.groups] == ["lake", "meadow"] * 2
     assert [group.correct for group in own.groups] == [group.correct for group in dbpt.Result.read(run).groups]
     other = dbpt.audit(table, predictions=run, attributes="column:day")

@@ -90,7 +90,7 @@ def test_the_values_of_each_source_are_explained(found, source, name, keyword):
     assert len(label_of(replace(family, name="x" * 99), 24)) <= 24
 
 
-@pytest.mark.parametrize(("p_value", "verb"), [(0.01, "Holds"), (0.4, "Fails"), (None, "Not tested")])
+@pytest.mark.parametrize(("p_value", "verb"), [(0.01, "Holds"), (0.4, "Not confirmed"), (None, "Not tested")])
 def test_the_confirmation_stands_in_words(found, p_value, verb):
     tested = replace(found.figures.families[0].explained, p_value=p_value, p_is_bound=False, n=600, errors=120)
     confirmation = Confirmation(split="val", explained=tested, p_value=p_value, is_alike=True)
@@ -98,7 +98,7 @@ def test_the_confirmation_stands_in_words(found, p_value, verb):
     assert said.startswith(verb) and "val" in said and ("600 images" in said) == (p_value is not None)
     family = replace(found.figures.families[0], finding="proposed", confirmation=confirmation)
     html = render_discovery(replace(found.figures, families=[family, replace(family, name="other")]), None)
-    assert said in html and f"{'holds' if p_value == 0.01 else 'fails'} in val" in html
+    assert said in html and f"{'holds' if p_value == 0.01 else 'not confirmed'} in val" in html
 
 
 def test_a_dim_family_says_what_that_means_and_its_figures(found):

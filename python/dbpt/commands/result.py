@@ -184,9 +184,9 @@ class Result(Shown):
                 names = " or ".join(record.full_name for record in found)
                 raise InputError(f"{argument} {name}: several rows have this name; write {names}")
             records += found
-        found, (average, gap) = self._difference(records[0], records[1], confidence), AVERAGES[self.metrics.average]
-        names = {"worst_group_accuracy": "worst_group_accuracy", "average_accuracy": average, "gap": gap}
-        return replace(found, figures={name: found.figures[figure] for name, figure in names.items()})
+        between, (average, gap) = self._difference(records[0], records[1], confidence), AVERAGES[self.metrics.average]
+        shown = {"worst_group_accuracy": "worst_group_accuracy", "average_accuracy": average, "gap": gap}
+        return replace(between, figures={name: between.figures[figure] for name, figure in shown.items()})
 
     def _difference(self, row: results.Row, other: results.Row, confidence: float) -> Difference:
         answers = self._answers(row), self._answers(other)

@@ -130,7 +130,7 @@ def confirmation_in_words(found: Confirmation | None) -> str:
         return f"Not tested: in {found.split} no class has right and wrong images of two values."
     p = text.bound_text(found.p_value, explained)
     return (
-        f"{'Holds' if found.holds else 'Fails'} in the {text.count_of(explained.n, 'image')} of {found.split}: "
+        f"{'Holds' if found.holds else 'Not confirmed'} in the {text.count_of(explained.n, 'image')} of {found.split}: "
         f"{text.share_in_words(explained)} of {text.count_of(explained.errors, 'error')}, "
         f"p {'' if p.startswith('≤') else '= '}{p}"
         f"{'' if found.holds else '; so it may be chance, or peculiar to the searched images'}."
@@ -190,7 +190,11 @@ def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, 
     also = _explained_too(sum(family.is_distinct and family.source != "pair" for family in families if family != best))
     confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
     tested = best.confirmation
-    holds = "" if tested is None else f" This {'holds' if tested.holds else 'fails'} in the {tested.split} split."
+    holds = (
+        ""
+        if tested is None
+        else f" This {'holds' if tested.holds else 'is not confirmed'} in the {tested.split} split."
+    )
     return (
         f"{accuracy} The errors go with {name_of(best)}{alike}: {explain}{also}.{holds}{confused} Look at the pictures "
         "before you believe it."

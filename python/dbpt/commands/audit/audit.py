@@ -164,12 +164,13 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     compares = grouping.provenance != "clusters" and verdict.kind != "untrusted"
     sizes = study.train_counts if study.train_counts.any() else grouping.counts(rows)
     suspicious, looks, wrong_errors = suspicious_images(subject, grouping, sizes, compares_attributes=compares)
-    # other classifiers don't read the words
-    about_words = judged_class_words(subject.embedded, pseudo, rows) if subject.by == "zero-shot" else ()
+    about_words = judged_class_words(subject.embedded, pseudo, rows)
+    if about_words and subject.by != "zero-shot":  # which alone reads the words
+        about_words = (caution("words of suspicious"),)
     if subject.by in ("file", "run"):
         numbers = "predictions" if subject.by == "file" else "labels"
         of = predictions, subject.labels, grouping.codes[rows], dataset.class_names
-        about_words = order_doubts(*of, "order of predictions", numbers)
+        about_words += order_doubts(*of, "order of predictions", numbers)
     warnings = [*about_words, *subject.logged, *pseudo.warnings]
     named = None if parts[1:] else next((each for each in metrics.groups if each.index == verdict.group), None)
     if named and 2 * wrong_errors[named.index] >= named.n - named.correct:

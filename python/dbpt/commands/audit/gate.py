@@ -17,6 +17,7 @@ from dbpt.evaluation import worst_group_difference_interval
 from dbpt.evaluation.audit_fields import AuditFigures
 from dbpt.evaluation.short_repr import Brief, in_percent, in_points
 from dbpt.groups import group_name, worst_group_accuracy
+from dbpt.guesses.base import BY_VALUES
 from dbpt.report.result_rows import AVERAGES
 from dbpt.report.text import points, signed_points
 
@@ -37,7 +38,8 @@ class Check(Brief):
         judged: the part of the interval that is compared with the bar.
         group: the worst group, by name.
         n: the number of images.
-        groups: whether the groups are those of true or guessed attributes, and whether these guesses are doubted.
+        groups: whether the groups are those of true attributes or of a column's or measured values, or of guesses, and
+            whether these are doubted.
     """
 
     kind: Literal["worst-group", "gap", "drop"]
@@ -184,7 +186,8 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate
     worst = next((group for group in figures.groups if group.index == metrics.worst_group), None)
     if worst is None:
         raise InputError("gate: no audited image has a known or guessed attribute, so there is no group to judge")
-    groups = "true" if figures.group_kind == "true" else "doubted" if figures.has_doubts else "guessed"
+    is_known = figures.group_kind == "true" or figures.guesses.provenance in BY_VALUES
+    groups = "true" if is_known else "doubted" if figures.has_doubts else "guessed"
     about: tuple[Any, ...] = group_name(worst.class_name, worst.attribute), metrics.n, groups
     value, gap = cast(float, metrics.worst_group_accuracy), cast(float, getattr(metrics, AVERAGES[figures.average][1]))
     if (asked := bars.min_worst_group) is not None:

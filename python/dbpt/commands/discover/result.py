@@ -209,7 +209,7 @@ def _share(explained: ExplainedErrors | None) -> str:
 
 def _elsewhere(found: Confirmation | None) -> str:
     """Return whether a finding holds in another split."""
-    return text.MISSING if found is None else "holds" if found.holds else "fails"
+    return text.MISSING if found is None else "holds" if found.holds else "not confirmed"
 
 
 def _passed_over(figures: DiscoveryFigures) -> list[str]:
