@@ -281,6 +281,7 @@ X, Y, A = made(20)
         ({}, Y, {"groups": [None] * 20}, "groups has no known value in 20 rows; .*"),
         ({}, Y, {"groups": dict(enumerate(A))}, "groups is .*, of type dict; .*"),
         ({}, Y, {"groups": A[1:]}, "groups has 19 rows; expected 20, one for each row of X"),
+        ({}, pd.Series(Y), {"groups": pd.Series(A).sort_values()}, "groups has the index of y in another order; .*"),
         ({}, Y, {"attribute_logits": X[1:]}, "attribute_logits has 19 rows; .*"),
     ],
 )

@@ -183,6 +183,8 @@ def vector(
             is_number = vector.dtype.kind in "bf"
             if not is_number or (vector == np.trunc(vector)).all():  # not of scores, whose fractions would be lost
                 expected += f" ({'.astype(int)' if is_number else 'numpy.unique(..., return_inverse=True)'} makes them)"
+        if kinds == "iu" and vector.ndim == 2 and is_kind and (vector.sum(axis=1) == 1).all():
+            expected += " (.argmax(axis=1) of one-hot rows)"
         if vector.ndim == 2 and isinstance(values, list | tuple):
             expected += JOIN
         frame = f" (a {type(values).__name__})" if hasattr(values, "columns") else ""

@@ -84,6 +84,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: for wrong settings or groups, and for a single class.
         """
+        arguments.check_same_order(X=X, y=y, groups=groups)
         features_ND, y = validate_data(self, arguments.to_host("X", X), arguments.to_host("y", y), dtype=np.float64)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)

@@ -143,6 +143,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["evaluate"], "Missing argument 'RUN'; write dbpt evaluate RUN [DATA]"),
         (["audit", "a", "b"], "Got unexpected extra argument (b); write dbpt audit [DATA] [OPTIONS]"),
         (["fit", "demo", "--out", "o", "--zzzz"], "No such option '--zzzz'; see dbpt fit --help"),
+        (["discover", "demo", "--attributes", "a"], "'--attributes'; commands that have it: audit, guess, fit, "),
         (["cache", "prune", "--unwritten-for-days", "x"], "'x' is not a valid float; see dbpt cache prune --help"),
         (["demo", "demo-celeba"], "name one folder to write: dbpt demo demo-celeba FOLDER"),
         (["demo", "demo-celeba", "a", "--out", "b"], "name one folder to write: dbpt demo demo-celeba a"),

@@ -87,6 +87,7 @@ ARGUMENTS = [
     (BY_GROUP, [0, -1, 1], {}, r"^groups\[1\] is -1, one of 1 rows without a group; .*leave those rows out"),
     (BY_GROUP, [0, 3], {"num_groups": 3}, r"^groups\[1\] is 3; expected -1 \(outside\) or 0 to 2"),
     (BY_GROUP, [2.0], {}, r"^groups has .* dtype float64; .*\(\.astype\(int\) makes them\)"),
+    (BY_GROUP, np.eye(3, dtype=int), {}, r"^groups has .* integers \(\.argmax\(axis=1\) of one-hot rows\)$"),
     (BY_GROUP, [0.5], {}, r"^groups has .* dtype float64; expected \(N,\) integers$"),
     (BY_GROUP, ["sea", "land"], {}, r"^groups has .* dtype <U4; .* \(numpy.unique\(.*return_inverse=True\)"),
     (BY_GROUP, (group for group in [0, 1]), {}, "^groups is <generator object"),

@@ -51,6 +51,7 @@ def refused(match: str, **settings: object) -> None:
         ({"attributes": "land"}, r"--attributes: expected a list of strings, found 'land'; write \['land'\]$"),
         ({"attributes": "land, water"}, r"found 'land, water'; write \['land', 'water'\]$"),
         ({"classes": [1, 2]}, r"--classes: expected a list of strings"),
+        ({"objective": print}, "--objective: expected a string, .*; dbpt.register_objective adds yours$"),
         ({"root": 3}, r"--root: expected a string, found 3"),
         (
             {"embeddings": ["a name"] * 99},

@@ -193,6 +193,13 @@ def _with_way_out(error: click.ClickException, arguments: list[str]) -> str:
         return f"{line}: {param.help}; {way}"
     if error.ctx is not None and (param is not None or line.startswith("Got unexpected")):
         return f"{line}; {error.ctx.get_usage().replace('Usage:', 'write')}"
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        root = error.ctx.find_root()
+        assert isinstance(root.command, click.Group)
+        commands = {name: root.command.get_command(root, name) for name in root.command.list_commands(root)}
+        options = {name: [option.opts for option in each.params] for name, each in commands.items() if each}
+        having = [name for name, names in options.items() if [error.option_name] in names]
+        line += f"; commands that have it: {', '.join(having)}" if having else ""
     return f"{line}; see {error.ctx.command_path if error.ctx else 'dbpt'} --help"
 
 

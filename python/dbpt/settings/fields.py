@@ -148,6 +148,8 @@ def check_setting(setting: Field[Any], value: Any) -> None:
         hint = f"; write {value.replace(',', ' ').split()!s:.200}" if is_text else ""
         if setting.name == "model":
             hint = ", or a Backbone, which dbpt.load_backbone makes"
+        elif setting.name == "objective":
+            hint = ", the name of an objective; dbpt.register_objective adds yours"
         elif kind == "str" and isinstance(value, tuple):
             hint = "; numpy.save and DataFrame.to_csv write a file, whose path can be given"
         raise InputError(f"{flag}: expected {expected}, found {in_one_line(value)}{hint}")
