@@ -75,7 +75,7 @@ def check_light_use(wheel: Path, folder: Path) -> None:
     """Samplers, group weights, metrics and guesses run with NumPy and msgspec, and `dbpt.environment` still reports."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy", "msgspec"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy", "msgspec", "scipy"], check=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
     for arguments in ([ROOT / "tests/support/light_use.py"], ["-m", "dbpt.environment"]):
         subprocess.run([python, *arguments], check=True, cwd=folder)

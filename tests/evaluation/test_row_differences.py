@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from dbpt.evaluation import worst_group_difference_interval
-from dbpt.evaluation.row_differences import mean_and_deviation, paired_t_interval, student_t_quantile, within_reach
+from dbpt.evaluation.row_differences import mean_and_deviation, paired_t_interval, within_reach
 from dbpt.groups import worst_group_accuracy
-
-
-def test_the_quantiles_of_student_are_those_of_scipy():
-    stats = pytest.importorskip("scipy.stats")
-    for degrees in (1, 2, 3, 5, 8, 51, 200):
-        assert student_t_quantile(0.9, degrees) == pytest.approx(stats.t.ppf(0.95, degrees), rel=1e-9)
 
 
 def test_the_interval_of_paired_differences():

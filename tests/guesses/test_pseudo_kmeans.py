@@ -1,16 +1,11 @@
 """Labels by k-means: which cluster is which attribute, and the posterior by a plain formula."""
 
-import itertools
-
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dbpt.guesses import label_attributes
 from dbpt.guesses.clusters import centers_of_points
-from dbpt.guesses.mixture import best_assignment
 
 
 def blobs(sizes, seed=0, spread=0.4, shift=3.0):
@@ -81,16 +76,6 @@ def test_the_start_is_pinned():
 
 
 PINNED = [[33, 36, 131]] * 2
-
-
-@given(st.integers(1, 5), st.integers(0, 3), st.integers(0, 2**32))
-@settings(max_examples=60)
-def test_the_assignment_is_the_best_of_all(rows, more_columns, seed):
-    scores = np.random.default_rng(seed).integers(-9, 9, (rows, rows + more_columns)).astype(float)
-    found = best_assignment(scores)
-    assert len(set(found.tolist())) == rows
-    orders = itertools.permutations(range(rows + more_columns), rows)
-    assert scores[np.arange(rows), found].sum() == max(scores[np.arange(rows), order].sum() for order in orders)
 
 
 @pytest.mark.parametrize(("rows", "width", "number"), [(200, 1, 2), (300, 7, 4), (500, 64, 3)])

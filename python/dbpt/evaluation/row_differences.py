@@ -219,27 +219,7 @@ def _paired_correlation(
 
 
 def student_t_quantile(confidence: float, degrees: int) -> float:
-    """Return the t with P(|T| <= t) = ``confidence``, by bisection of the closed form for whole ``degrees``.
+    """Return the t with P(|T| <= t) = ``confidence``."""
+    from scipy.special import stdtrit
 
-    Abramowitz and Stegun (1964), 26.7.3 and 26.7.4. Good to about 1e-12 of the angle arctan(t / √degrees).
-
-    >>> round(student_t_quantile(0.95, 4), 3)
-    2.776
-    """
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _probability_within(middle, degrees) < confidence else (low, middle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def _probability_within(angle: float, degrees: int) -> float:
-    """Return P(|T| <= t) for t = √degrees · tan(angle)."""
-    # The series of Abramowitz and Stegun, in odd powers of the cosine for odd degrees, in even ones for even degrees.
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = degrees % 2
-    term, total = (cosine if odd else 1.0), 0.0
-    for step in range(1 + odd, degrees, 2):
-        total += term
-        term *= cosine**2 * step / (step + 1)
-    return (angle + sine * total) * 2 / math.pi if odd else sine * total
+    return float(stdtrit(degrees, (1 + confidence) / 2))
