@@ -72,7 +72,7 @@ def check_wheel(wheel: Path) -> None:
 
 
 def check_light_use(wheel: Path, folder: Path) -> None:
-    """Samplers, group weights, metrics and guesses run with NumPy and msgspec, and `dbpt.environment` still reports."""
+    """Samplers, group weights, metrics and guesses run with three packages, and `dbpt.environment` reports."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy", "msgspec", "scipy"], check=True)

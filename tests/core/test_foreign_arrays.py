@@ -273,7 +273,7 @@ def test_what_is_no_vector_is_refused_by_name(kind):
 
 
 SAME = {
-    "shuffled": lambda array: pd.Series(array, index=np.arange(len(array)) * 5 % 7),
+    "shuffled": lambda array: pd.Series(array, index=[f"r{row * 5 % 7}" for row in range(len(array))]),
     "categorical": lambda array: pd.Series(array).astype("category"),
     "objects": lambda array: array.astype(object),
     "tensor": lambda array: torch.tensor(array, requires_grad=array.dtype.kind == "f"),

@@ -12,7 +12,7 @@ import torch
 from fuzz_target import Parse, Workplace, target
 
 import dbpt
-from dbpt.commands.compare import stored
+from dbpt.commands.compare import cell_files
 from dbpt.commands.label.judge import read_answers
 from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.data.columns import parse_columns
@@ -151,8 +151,8 @@ def comparison_cell(workplace: Workplace) -> Parse:
     metadata = {"fingerprint": "f", "row": json.dumps(asdict(row))}
     one = np.ones(3, dtype=np.int64)
     tensors = {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}
-    write_tensors(path, tensors, metadata, version=stored.SCHEMA_VERSION)
-    return workplace.parser_of(path.name, lambda path: stored.read_result(path, "f"))
+    write_tensors(path, tensors, metadata, version=cell_files.SCHEMA_VERSION)
+    return workplace.parser_of(path.name, lambda path: cell_files.read_result(path, "f"))
 
 
 @target()

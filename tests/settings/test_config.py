@@ -81,9 +81,10 @@ def test_every_number_has_a_limit_and_values_beyond_it_are_refused():
     for setting in fields(FitConfig):
         limits, kind = LIMITS.keys() & setting.metadata, str(setting.type).removesuffix(" | None")
         assert kind not in ("int", "float") or limits & {"low", "above"}, setting.name
-        step = 1 if kind == "int" else 1e-9
         for limit in limits:
-            beyond = setting.metadata[limit] + {"low": -step, "high": step}.get(limit, 0)
+            value = setting.metadata[limit]
+            step = 1 if kind == "int" else max(1e-9, abs(value) / 1e9)
+            beyond = value + {"low": -step, "high": step}.get(limit, 0)
             refused(f"^{flag_of(setting.name)}: must be {LIMITS[limit]} ", **{setting.name: beyond})
 
 

@@ -1,6 +1,6 @@
-"""A script that uses everything that needs NumPy alone: samplers, group weights, metrics and guesses.
+"""A script that uses everything that needs few packages: samplers, group weights, metrics and guesses.
 
-`tests/test_imports.py` runs it with every other import blocked, `.ci/packages.py` in an environment with NumPy alone.
+`tests/test_imports.py` runs it with every other import blocked, `.ci/packages.py` in an environment with few packages.
 """
 
 import pickle
