@@ -95,16 +95,9 @@ def test_other_slips(tiny):
     urls = tiny.write("urls", (row | {"path": f"https://a.org/{row['path']}"} for row in rows))
     for line in (line_of(dbpt.load_dataset, urls), line_of(list_images, ["https://a.org/a.png"])):
         assert "a URL: download the images first" in line
-    assert line_of(dbpt.load_dataset, "https://a.org/a-{0..3}.tar").endswith(
-        "not on this machine; download it, and give the path"
-    )
-    assert (
-        line_of(dbpt.fit, tiny.table, out="run", learning_rate=0.1)
-        == "unknown argument 'learning_rate' (did you mean 'lr'?)"
-    )
-    assert line_of(dbpt.audit, tiny.table, model=DummyClassifier()).endswith(
-        ", or a Backbone, which dbpt.load_backbone makes"
-    )
+    assert "not on this machine; download it, and" in line_of(dbpt.load_dataset, "https://a.org/a-{0..3}.tar")
+    assert "(did you mean 'lr'?)" in line_of(dbpt.fit, tiny.table, out="run", learning_rate=0.1)
+    assert "Backbone, which dbpt.load_backbone makes" in line_of(dbpt.audit, tiny.table, model=DummyClassifier())
     data = dbpt.load_dataset(tiny.table, classes={"disc": ["disc", "a photo of a ring"], "box": "box"})
     assert "classes: 'a photo of a ring' repeats the start of the template; give names without it" in data.notes
 

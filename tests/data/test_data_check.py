@@ -90,7 +90,7 @@ def test_as_many_unreadable_images_as_fit_allows_are_a_warning(pets):
 def test_copies_in_another_split_are_a_warning(birds):
     (birds / "002.B/z.jpg").write_bytes((birds / "001.A/y.jpg").read_bytes())
     (copy,) = check_data("waterbirds", root=birds).warnings
-    assert copy.startswith("metadata.csv line 4: test image '002.B/z.jpg' is a copy of '001.A/y.jpg', of another split")
+    assert copy.startswith("metadata.csv line 4: '002.B/z.jpg' is a copy of '001.A/y.jpg' in another split")
 
 
 def test_links_out_of_the_root_are_a_warning(birds, tmp_path):

@@ -272,7 +272,7 @@ def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
     assert "none.csv: does not exist; expected a table with" in refused(tmp_path / "none.csv")
     assert "nowhere is not a folder" in refused(table(ROWS), tmp_path / "nowhere")
     assert (
-        "pets.xlsx': is a file of another kind; expected a known data set (waterbirds, celeba, metashift), a .csv"
+        "pets.xlsx': is a file of another kind; expected a data set (waterbirds, celeba, metashift), a .csv"
         in refused(table(ROWS, "pets.xlsx"))
     )
     assert "pet.csv: does not exist (did you mean 'pets.csv'?)" in refused(table(ROWS).parent / "pet.csv")

@@ -82,9 +82,8 @@ def test_every_number_has_a_limit_and_values_beyond_it_are_refused():
         limits, kind = LIMITS.keys() & setting.metadata, str(setting.type).removesuffix(" | None")
         assert kind not in ("int", "float") or limits & {"low", "above"}, setting.name
         for limit in limits:
-            value = setting.metadata[limit]
-            step = 1 if kind == "int" else max(1e-9, abs(value) / 1e9)
-            beyond = value + {"low": -step, "high": step}.get(limit, 0)
+            step = 1 if kind == "int" else max(1e-9, abs(setting.metadata[limit]) / 1e9)
+            beyond = setting.metadata[limit] + {"low": -step, "high": step}.get(limit, 0)
             refused(f"^{flag_of(setting.name)}: must be {LIMITS[limit]} ", **{setting.name: beyond})
 
 

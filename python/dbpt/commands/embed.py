@@ -201,7 +201,7 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
         problems.append(str(error))
     problems += _first_few(absent, "images cannot be found")
     warnings = _first_few(list(_outside(dataset)), "images are outside the root, through links")
-    warnings += _first_few(list(_test_copies(dataset, set(missing))), "test images equal others")
+    warnings += _first_few(list(_test_copies(dataset)), "test images equal others")
     if not dataset.attribute_names:
         warnings.append("no spurious attribute is named; fit needs --attributes, but for objectives such as erm")
     unreadable = _unreadable(dataset, set(missing))
@@ -234,17 +234,16 @@ def _unreadable(dataset: Dataset, missing: set[int]) -> list[str]:
     return lines
 
 
-def _test_copies(dataset: Dataset, missing: set[int]) -> Iterator[str]:
+def _test_copies(dataset: Dataset) -> Iterator[str]:
     """Yield the test images whose file has the bytes of one of another split."""
-    is_test, other_of = dataset.in_split("test"), dict[bytes, int]()
+    paths, is_test, other_of = dataset.paths, dataset.in_split("test"), dict[bytes, int]()
     for row in np.argsort(is_test, kind="stable").tolist() if is_test.any() else []:
         with suppress(OSError):
-            digest = b"" if row in missing else blake2b((dataset.root / dataset.paths[row]).read_bytes()).digest()
+            digest = blake2b((dataset.root / paths[row]).read_bytes()).digest()
             if not is_test[row]:
                 other_of.setdefault(digest, row)
-            elif (other := other_of.get(digest)) is not None and digest:
-                names = f"test image {dataset.paths[row]!r} is a copy of {dataset.paths[other]!r}"
-                yield f"{dataset.where(row)}: {names}, of another split; leave one of them out"
+            elif (other := other_of.get(digest)) is not None:
+                yield f"{dataset.where(row)}: {paths[row]!r} is a copy of {paths[other]!r} in another split; drop one"
 
 
 def _outside(dataset: Dataset) -> Iterator[str]:

@@ -258,8 +258,7 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
         problem = "does not exist" + (nearest(path.name, list(DATASETS)) or nearest_file(path))
         problem = "is a file of another kind" if is_there(path) else problem
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
-        expected = f"expected a known data set ({known}), a {endings} table, .tar shards, or a folder of images or of "
-        expected += "save_to_disk"
+        expected = f"expected a data set ({known}), a {endings} table, .tar shards, or a folder (images, save_to_disk)"
         raise InputError(f"data {request.source!r}: {problem}; {expected}")
     if not request.images:
         raise InputError(f"--embeddings with the folder {path}: files of a folder have no order; give a table")

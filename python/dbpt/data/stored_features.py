@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from concurrent.futures import Future
+from functools import cached_property, partial
 from itertools import cycle, zip_longest
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -192,11 +193,24 @@ def read_blocks(
         return array
 
     ahead: Future[NDArray[np.float32]] | None = None
-    with ThreadPoolExecutor(1) as thread:
-        for block, following in zip_longest(blocks, blocks[1:]):
-            array = read(block) if ahead is None else ahead.result()
-            ahead = None if following is None else thread.submit(read, following)
-            yield block, array
+    for block, following in zip_longest(blocks, blocks[1:]):
+        array = read(block) if ahead is None else ahead.result()
+        ahead = None if following is None else _in_a_thread(partial(read, following))
+        yield block, array
+
+
+def _in_a_thread(work: Callable[[], NDArray[np.float32]]) -> Future[NDArray[np.float32]]:
+    """Begin ``work`` in a daemon, so that Ctrl-C doesn't wait for a stalled drive."""
+    future = Future[NDArray[np.float32]]()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised by the thread that asks for the result
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def map_blocks(

@@ -97,13 +97,8 @@ def simultaneous_intervals(correct: ArrayLike, counts: ArrayLike) -> list[tuple[
     return [_bounds(k, n, tail) if n else None for k, n in groups]
 
 
-MOST_COUNTED = 2**31
-
-
 def _correct_and_counts(correct: ArrayLike, counts: ArrayLike) -> list[tuple[int, int]]:
     counts_G = arguments.integers("counts", counts)
-    # The precision for larger ones is unknown.
-    arguments.check_each("counts", counts_G, counts_G < MOST_COUNTED, f"fewer than {MOST_COUNTED}")
     correct_G = arguments.integers("correct", correct, len(counts_G))
     arguments.check_each("correct", correct_G, (correct_G >= 0) & (correct_G <= counts_G), "0 to counts")
     return list(zip(correct_G.tolist(), counts_G.tolist(), strict=True))

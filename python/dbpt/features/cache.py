@@ -163,13 +163,16 @@ class FeatureCache:
         content = cache_files.shard_bytes(rows, stored, failed.astype(np.uint8), reasons)
         digest = hashlib.sha256(content).hexdigest()
         entry = cache_files.ShardEntry(name, len(rows), int(failed.sum()), len(content), digest)
-        with OwnedLock(self.folder / "lock", "the feature cache"):
+        file, unreadable = self.folder / name, f"{self.folder}: cannot read back what was written"
+        with system_errors(unreadable, "start again"), OwnedLock(self.folder / "lock", "the feature cache"):
             manifest = self._read_manifest()
             for leftover in leftovers(self.folder, {one.name for one in manifest.shards}):
                 with suppress(OSError):  # leftovers do no harm
                     leftover.unlink()
             # The shard before the manifest: one that no manifest lists does no harm, the reverse would.
-            write_atomically(self.folder / name, content)
+            write_atomically(file, content)
+            if file_sha256(file) != digest:
+                raise InputError(f"{file}: the disk returned other bytes than were written; choose another folder")
             others = (one for one in manifest.shards if one.name != name)
             cache_files.write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
             sync_folder(self.folder)
