@@ -285,11 +285,11 @@ OWN, BALANCED = compared("mine", (0.81, 0.83), (0.9, 0.9, 0.82, 0.9)), compared(
     ("leaders", "kind", "headline", "below"),
     [
         ([3], "improved", "JTT has the highest worst-group accuracy, 83.0 %; every other row is clearly lower.", ""),
-        ([3, 2], "improved", "JTT has the highest worst-group accuracy, 83.0 %, but the seeds and the images can’t "
+        ([3, 2], "improved", "JTT has the highest worst-group accuracy, 83.0 %, but the seeds or the images can’t "
          "tell dbpt from it.", "The simplest of these 2 rows is dbpt, with 81.0 %."),
         ([3, 2, 5, 4], "improved", "can’t tell dbpt, balanced and mine from it.",
          "The simplest of these 4 rows is balanced, with 80.0 %."),
-        ([4, 2, 1], "unchanged", "mine has the highest worst-group accuracy, 82.0 %, but the seeds and the images "
+        ([4, 2, 1], "unchanged", "mine has the highest worst-group accuracy, 82.0 %, but the seeds or the images "
          "can’t tell dbpt and ERM from it.", "The simplest of these 3 rows is ERM, with 50.0 %."),
         ([2, 3, 0], "improved", "can’t tell JTT and zero-shot from it.",
          "The simplest of these 3 rows is zero-shot, with 48.0 %."),

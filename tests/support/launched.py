@@ -19,7 +19,15 @@ import pytest
 from dbpt.cli import main
 
 PATIENCE = 600  # seconds, on a busy machine
-IMPORTED = ["pytest", "dbpt.cli", "dbpt.clip.load", "dbpt.commands.fit.fit", "dbpt.commands.trained_methods"]
+IMPORTED = [
+    "pytest",
+    "dbpt.cli",
+    "dbpt.clip.load",
+    "dbpt.commands.fit.fit",
+    "dbpt.commands.trained_methods",
+    "scipy.special",
+    "scipy.optimize",
+]
 IMPORTED += ["dbpt.commands.fit.saved_candidate", "dbpt.runs.run_folder", "matplotlib.figure"]
 
 
