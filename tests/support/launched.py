@@ -19,16 +19,9 @@ import pytest
 from dbpt.cli import main
 
 PATIENCE = 600  # seconds, on a busy machine
-IMPORTED = [
-    "pytest",
-    "dbpt.cli",
-    "dbpt.clip.load",
-    "dbpt.commands.fit.fit",
-    "dbpt.commands.trained_methods",
-    "scipy.special",
-    "scipy.optimize",
-]
-IMPORTED += ["dbpt.commands.fit.saved_candidate", "dbpt.runs.run_folder", "matplotlib.figure"]
+IMPORTED = ["pytest", "dbpt.cli", "dbpt.clip.load", "dbpt.commands.fit.fit", "dbpt.commands.trained_methods"]
+IMPORTED += ["dbpt.commands.fit.saved_candidate", "dbpt.runs.run_folder", "matplotlib.figure", "scipy.special"]
+IMPORTED += ["scipy.optimize"]
 
 
 @dataclass
