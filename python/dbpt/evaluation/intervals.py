@@ -11,7 +11,7 @@ from dbpt import arguments
 from dbpt.errors import InputError
 from dbpt.storage.typed_json import Count, Share
 
-TAIL = 0.025
+TAIL = (1 - 0.95) / 2
 """Probability that a 95 % interval misses on either side."""
 
 
