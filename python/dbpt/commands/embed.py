@@ -27,6 +27,7 @@ from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warni
 from dbpt.features.maintenance import nearest_cache
 from dbpt.settings.config import shows_settings
 from dbpt.settings.keywords import FitSettings
+from dbpt.storage.files import open_regular
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import config_for, unchecked_dataset
 from dbpt.study.study import configured_backbone
@@ -238,8 +239,8 @@ def _test_copies(dataset: Dataset) -> Iterator[str]:
     """Yield the test images whose file has the bytes of one of another split."""
     paths, is_test, other_of = dataset.paths, dataset.in_split("test"), dict[bytes, int]()
     for row in np.argsort(is_test, kind="stable").tolist() if is_test.any() else []:
-        with suppress(OSError):
-            digest = blake2b((dataset.root / paths[row]).read_bytes()).digest()
+        with suppress(OSError), open_regular(dataset.root / paths[row]) as file:
+            digest = blake2b(file.read(), digest_size=16).digest()
             if not is_test[row]:
                 other_of.setdefault(digest, row)
             elif (other := other_of.get(digest)) is not None:
