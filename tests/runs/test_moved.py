@@ -56,7 +56,6 @@ def test_every_command_finds_the_data_of_a_moved_run_and_else_asks_for_them(made
     shutil.rmtree(moved / "checks")
     (moved / "squares.csv").rename(moved / "renamed.csv")
     shutil.rmtree("sample", ignore_errors=True)
-    (moved.parent / "elsewhere/squares.csv").unlink()
     option = "--data" if verb == "label" else "DATA"
     with pytest.raises(
         InputError, match=rf"squares.csv: does not exist; .*/runs/squares was made with it.* as {option}$"

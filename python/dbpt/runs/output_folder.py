@@ -289,10 +289,11 @@ class OutputFolder(Generic[R]):
         return make_config(self.written_settings(folder))
 
     def written_settings(self, folder: Path) -> dict[str, Any]:
-        """Return the entries of ``config.toml``; paths lead from the folder to the files, where they are there.
+        """Return the entries of ``config.toml``; relative paths lead from the folder, which may move with its data.
 
-        So a run can be used from other working directories, and may move together with its data. An absolute path stays
-        as long as something is there. Raises `InputError` if the file can't be read or is incomplete.
+        A file of the same name below today's working directory is another one. A cache that is in neither place stays
+        where it was, and an absolute path as long as something is there. Raises `InputError` if the file can't be read
+        or is incomplete.
         """
         path = folder / "config.toml"
         settings = read_config(path)
@@ -304,8 +305,10 @@ class OutputFolder(Generic[R]):
             present = os.path.normpath(folder / paths[name])
             written = settings.get(name) or ""  # somebody may have written another one there
             is_same = os.path.abspath(written) == os.path.abspath(present)  # noqa: PTH100
-            is_there = os.path.isabs(written) and names_files(name, written)  # noqa: PTH117
-            if not is_same and not is_there and Path(written).name == Path(present).name and names_files(name, present):
+            is_absolute = os.path.isabs(written)  # noqa: PTH117
+            is_kept = is_same or (is_absolute and names_files(name, written))
+            is_other = Path(written).name != Path(present).name
+            if not is_kept and not is_other and (names_files(name, present) or not (is_absolute or name == "cache")):
                 settings[name] = present
         return settings
 
