@@ -60,7 +60,7 @@ def test_wrong_labels_are_called_wrong_though_they_are_most_of_the_rare_groups(n
     assert (found.likeliest[called] == sources[0][called].argmax(axis=1)).mean() > 0.95
 
 
-@pytest.mark.parametrize("n", [6, 20, 50, 200, 1000])
+@pytest.mark.parametrize("n", [6, 50, 1000])
 def test_noise_calls_hardly_a_label_wrong(n):
     called = 0
     for seed in range(20):

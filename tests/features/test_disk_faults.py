@@ -41,6 +41,7 @@ def test_a_folder_lost_under_way_is_told_in_one_line(command, tmp_path, kind, sa
     command.finish(tmp_path / "folder")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seed", range(50 if ALL else 1))
 def test_so_it_does_after_two_faults_in_a_row(command, tmp_path, seed):
     """The second run finds what the first has left."""
