@@ -148,4 +148,4 @@ def test_the_command_reads_celeba_s_tasks_and_demos(command, tmp_path, monkeypat
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", (16, 8, 8))
     code, out, _ = command("data", "check", "demo", "--cache", tmp_path)
     assert code == 0
-    assert out.startswith("waterbirds: 32 images, from ")
+    assert out.startswith("demo-waterbirds: 32 images, from ")

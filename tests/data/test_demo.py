@@ -118,7 +118,7 @@ def test_the_rows_of_a_demo_are_loaded_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path))
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", SIZES)
     data = load_dataset("demo")
-    assert (data.name, len(data), data.root.is_relative_to(tmp_path)) == ("waterbirds", sum(SIZES), True)
+    assert (data.name, len(data), data.root.is_relative_to(tmp_path)) == ("demo-waterbirds", sum(SIZES), True)
     with pytest.raises(InputError, match="--root folder: demo-celeba is drawn into --cache; leave --root out"):
         load_dataset("demo-celeba", root="folder")
     monkeypatch.chdir(tmp_path)

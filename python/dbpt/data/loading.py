@@ -166,7 +166,7 @@ def _read_known(request: tabular.DataRequest, reader: type[DatasetReader]) -> Da
         dataset = dataset.without_attributes()
     dataset = _reworded(dataset, request)
     if any(is_there(folder / NOT_PUBLISHED) for folder in (request.root, dataset.root)):
-        return replace(dataset, published=None)
+        return replace(dataset, published=None, name=f"demo-{dataset.name}")
     return replace(dataset, notes=(*dataset.notes, *published_notes(dataset)))
 
 

@@ -28,7 +28,7 @@ def model_card(metrics: Metrics, command: str, *, is_drawn: bool, weights: str |
     published ones. Files are named without their folders.
     """
     summary = Summary(metrics)
-    name = _in_markdown(f"demo-{metrics.dataset.name}" if is_drawn else metrics.dataset.name)
+    name = _in_markdown(metrics.dataset.name)
     asks = "" if weights is None else f', weights="{PurePath(weights).name}"'
     short = shlex.join(PurePath(word).name if PurePath(word).is_absolute() else word for word in shlex.split(command))
     parts = [
