@@ -310,6 +310,13 @@ def test_the_best_row_leads_and_those_that_cannot_be_told_from_it_are_named(lead
     assert ("maybe by chance" in said[2]) == (kind == "unchanged") != ("rose from" in said[2])
 
 
+@pytest.mark.parametrize(("n", "last"), [(7, "and own6 from it"), (9, "and 3 other rows from it")])
+def test_few_of_many_tied_rows_are_named(n, last):
+    rows = [DBPT, *(compared(f"own{i}", (0.8, 0.8), (0.9,) * 4) for i in range(n))]
+    found = outcome_of(Summary(comparison(rows, leaders=list(range(n + 1)), seeds=list(range(5)))))
+    assert last in unwrapped(found.sentence)
+
+
 def test_a_best_row_that_is_an_oracle_or_one_of_several_settings_is_said_to_be_so():
     oracle = replace(DBPT, group_source="true")
     assert "dbpt is an oracle" in said_below(comparison([ERM, oracle], leaders=[1]))[0]

@@ -44,8 +44,9 @@ def best_of(summary: Summary) -> Outcome:
     kind: Literal["improved", "unchanged"] = "improved" if summary.is_clear else "unchanged"
     if not tied:
         return Outcome(kind, "One row is best", f"{has}; every other row is clearly lower.")
-    names, more = [row.name for row in tied[:MOST_NAMED]], len(tied) - MOST_NAMED
-    names += [count_of(more, "other row")] if more > 0 else []
+    names, more = [row.name for row in tied], len(tied) - MOST_NAMED
+    if more > 1:
+        names[MOST_NAMED:] = [count_of(more, "other row")]
     by = " or ".join(f"the {what}" for what in summary.told_by)
     return Outcome(kind, "Several rows tie", f"{has}, but {by} can’t tell {_listed(names)} from it.")
 
