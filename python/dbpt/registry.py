@@ -234,7 +234,7 @@ def _syntax_trees(module: str, kind: type) -> Iterator[str]:
 def import_plugins() -> None:
     """Import the modules in ``$DBPT_PLUGINS``, which may register classes. Raises `InputError` if one fails."""
     for module in filter(None, os.environ.get("DBPT_PLUGINS", "").split(",")):
-        hint = "correct the variable, or put the module's folder into PYTHONPATH"
+        hint = "name a module, without .py, whose folder is in PYTHONPATH"
         with foreign_errors(f"DBPT_PLUGINS: {module.strip()} cannot be imported", hint):
             import_module(module.strip())
 

@@ -168,7 +168,7 @@ def test_help_all_is_help_where_there_is_no_more(command, verb):
 def test_a_misspelt_plugin_is_refused_even_if_nothing_of_it_is_asked_for(refusal, monkeypatch, verb):
     monkeypatch.setenv("DBPT_PLUGINS", "no_such_module")
     told = "DBPT_PLUGINS: no_such_module cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"
-    assert refusal(*verb.split(), "demo").startswith(f"{told}; correct the variable")
+    assert refusal(*verb.split(), "demo").startswith(f"{told}; name a module, without .py,")
 
 
 @pytest.mark.parametrize("verb", ["fit", "compare", "embed", "evaluate", "data check"])

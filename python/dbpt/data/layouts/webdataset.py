@@ -140,7 +140,7 @@ def shards_of(pattern: str) -> list[Path]:
         if is_glob and not names and is_folder(Path(part).parent):
             list_entries(Path(part).parent)  # raises if it can't be listed
         if not names or not all(is_file(Path(name)) for name in names):
-            raise InputError(f"data {pattern!r}: no file {part}; name the shards that are there")
+            raise InputError(f"data {pattern!r}: no file {part}; name shards that are there, as '{{a,b}}.tar'")
         shards |= dict.fromkeys(map(Path, names))
     return list(shards)
 
