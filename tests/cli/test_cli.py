@@ -144,6 +144,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["audit", "a", "b"], "Got unexpected extra argument (b); write dbpt audit [DATA] [OPTIONS]"),
         (["fit", "demo", "--out", "o", "--zzzz"], "No such option '--zzzz'; see dbpt fit --help"),
         (["discover", "demo", "--attributes", "a"], "'--attributes'; commands that have it: audit, guess, fit, "),
+        (["export", "r", "--out", "m"], "No such option '--out'; commands that have it: audit, "),
         (["cache", "prune", "--unwritten-for-days", "x"], "'x' is not a valid float; see dbpt cache prune --help"),
         (["demo", "demo-celeba"], "name one folder to write: dbpt demo demo-celeba FOLDER"),
         (["demo", "demo-celeba", "a", "--out", "b"], "name one folder to write: dbpt demo demo-celeba a"),

@@ -158,9 +158,14 @@ def test_doubts_about_the_values_of_one_class_say_so(guessed, unsteady):
 
 
 def test_attributes_that_are_the_classes_are_refused(tiny, guessed):
-    with pytest.raises(dbpt.InputError, match=r"^--attributes: 'Disc' and 'box' are classes, so CLIP would guess the "):
+    with pytest.raises(
+        dbpt.InputError,
+        match=r"^--attributes: 'Disc' and 'box' are classes or words for them, so CLIP would guess the ",
+    ):
         guessed(attributes=["Disc", "box"])
-    with pytest.raises(dbpt.InputError, match=r"^--factors: shape: 'disc' and 'box' are classes, so "):
+    with pytest.raises(
+        dbpt.InputError, match=r"^--factors: shape: 'disc' and 'box' are classes or words for them, so "
+    ):
         guessed(factors=["ground: meadow, lake", "shape: disc, box"])
     assert guessed(attributes=["disc", "lake"]).guesses.shares  # one of them may be an attribute
     known = tiny.write("true-classes", [{**row, "attribute": row["label"]} for row in tiny.rows()])

@@ -1,5 +1,7 @@
 """Likely slips of new users, and the one line that answers each."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +51,46 @@ def test_predictions_by_other_numbers_are_named(tiny):
     for predictions in (data.labels, 1 - data.labels):
         warnings = dbpt.audit(tiny.table, predictions=predictions, **tiny.guessing).to_dict()["warnings"]
         assert ("order of predictions" in [each["kind"] for each in warnings]) == (predictions is not data.labels)
+
+
+@pytest.mark.parametrize(
+    ("label", "attribute", "given", "note"),
+    [
+        (["[1, 0]", "[0, 1]"], ["sky", "sea"], {}, "classes are named by numbers ("),
+        (["a", "b"], ["NaN", "sea"], {}, "attributes: 'NaN' is read as a name; leave the cell empty where it is unk"),
+        (
+            ["a", "b"],
+            ["", ""],
+            {"attributes": ["sky: blue", "sea"]},
+            "attributes: 'sky: blue' is one name; write NAME=",
+        ),
+        (["a", "b"], ["sky", "sea"], {}, None),
+    ],
+)
+def test_names_that_say_nothing_are_noted(tmp_path, label, attribute, given, note):
+    frame = pd.DataFrame({"path": ["0.png", "1.png"], "label": label, "attribute": attribute, "split": "train"})
+    notes = dbpt.load_dataset(frame, root=tmp_path, images=False, **given).notes
+    assert [each.startswith(note or "-") for each in notes if "numbers" in each or ";" in each] == [True] * bool(note)
+
+
+def test_a_column_of_minus_one_and_one_is_answered_with_zero_and_one(tmp_path):
+    frame = pd.DataFrame({"path": ["0.png", "1.png"], "label": ["a", "b"], "attribute": [-1, 1], "split": "train"})
+    assert "write 0 and 1 if -1 and 1 are its" in line_of(dbpt.load_dataset, frame, root=tmp_path, images=False)
+
+
+def test_attributes_that_are_words_for_classes_are_refused(tiny):
+    words = {"classes": {"disc": ["ball", "ring"], "box": ["crate"]}, "attributes": ["Ball", "crate"]}
+    words["columns"] = {"attribute": ""}
+    assert "'Ball' and 'crate' are classes or words" in line_of(
+        dbpt.guess_attributes, tiny.table, **tiny.backbone | words
+    )
+
+
+def test_a_forgotten_step_is_told_once():
+    weights = dbpt.GroupWeights([1, 1], eta=1.0, momentum=0.5)
+    for epoch in range(20):
+        with pytest.warns(UserWarning, match="in step") if epoch == 10 else nullcontext():
+            weights.observe([0, 1], [0.5, 0.5])
 
 
 def test_copies_of_training_images_in_the_test_split_are_named(tiny, tiny_features, tmp_path):

@@ -185,7 +185,10 @@ def _with_way_out(error: click.ClickException, arguments: list[str]) -> str:
     """Return the message of an error of click's own with what to do, which it lacks but for misspelt options."""
     line = error.format_message()
     is_own = type(error) is click.UsageError and not line.startswith("Got unexpected")
-    if is_own or not isinstance(error, click.UsageError) or ";" in line or "Did you mean" in line:
+    having = _commands_with(error)
+    if isinstance(error, click.NoSuchOption) and having:  # rather than what is spelt alike
+        line = f"No such option {error.option_name!r}; commands that have it: {', '.join(having)}"
+    elif is_own or not isinstance(error, click.UsageError) or ";" in line or "Did you mean" in line:
         return line
     line, param = line.rstrip("."), error.param if isinstance(error, click.MissingParameter) else None
     if isinstance(param, click.Option):
@@ -193,14 +196,18 @@ def _with_way_out(error: click.ClickException, arguments: list[str]) -> str:
         return f"{line}: {param.help}; {way}"
     if error.ctx is not None and (param is not None or line.startswith("Got unexpected")):
         return f"{line}; {error.ctx.get_usage().replace('Usage:', 'write')}"
-    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        root = error.ctx.find_root()
-        assert isinstance(root.command, click.Group)
-        commands = {name: root.command.get_command(root, name) for name in root.command.list_commands(root)}
-        options = {name: [option.opts for option in each.params] for name, each in commands.items() if each}
-        having = [name for name, names in options.items() if [error.option_name] in names]
-        line += f"; commands that have it: {', '.join(having)}" if having else ""
     return f"{line}; see {error.ctx.command_path if error.ctx else 'dbpt'} --help"
+
+
+def _commands_with(error: click.ClickException) -> list[str]:
+    """Return the commands that have the option which another one lacks."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return []
+    root = error.ctx.find_root()
+    assert isinstance(root.command, click.Group)
+    commands = {name: root.command.get_command(root, name) for name in root.command.list_commands(root)}
+    options = {name: [option.opts for option in each.params] for name, each in commands.items() if each}
+    return [name for name, names in options.items() if [error.option_name] in names]
 
 
 class Lines(logging.Handler):

@@ -18,6 +18,8 @@ CLASS_TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)
 SPLIT_FOLDERS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 SPLIT_NAMES = SPLIT_FOLDERS | {"0": 0, "1": 1, "2": 2}
+MISSING = {"?", "n/a", "na", "nan", "null", "unknown"}
+"""Words that often stand for a missing value."""
 NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
@@ -85,18 +87,23 @@ def coded_dataset(
     templates = (all_words.templates, all_words.attribute_templates)
     for argument, words, sentences in zip(("classes", "attributes"), (classes, attributes), templates, strict=True):
         starts = tuple(filter(None, (sentence.partition("{}")[0].strip() for sentence in sentences)))
-        if doubled := [each for wordings in words.values() for each in wordings if starts and each.startswith(starts)]:
+        every = [wording for wordings in words.values() for wording in wordings]
+        if doubled := [wording for wording in every if starts and wording.startswith(starts)]:
             all_notes.append(f"{argument}: {doubled[0]!r} repeats the start of the template; give names without it")
-        commas = [each for wordings in words.values() for each in wordings if "," in each and each not in words]
-        if commas:
+        if commas := [wording for wording in every if "," in wording and wording not in words]:
             all_notes.append(f"{argument}: {commas[0]!r} is one wording; separate several by '|'")
+        is_given = getattr(request, argument) is not None
+        if colons := [name for name in words if is_given and ": " in name]:
+            all_notes.append(f"{argument}: {colons[0]!r} is one name; write NAME=WORDING, with an equals sign")
+        if absent := [name for name in words if not is_given and name.casefold() in MISSING]:
+            all_notes.append(f"{argument}: {absent[0]!r} is read as a name; leave the cell empty where it is unknown")
         folded = {name.casefold(): name for name in words}
         if alike := [name for name in words if folded[name.casefold()] != name]:
             other = folded[alike[0].casefold()]
             all_notes.append(
                 f"{argument}: {alike[0]!r} and {other!r} differ only in upper and lower case; are they one?"
             )
-        if words and all(integer_of(wordings[0]) is not None for wordings in words.values()):
+        if words and not any(letter.isalpha() for wordings in words.values() for letter in wordings[0]):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
             all_notes.append(f"{named}, which mean nothing to CLIP; give words")
     return Dataset(
@@ -137,10 +144,12 @@ def _attribute_codes(
         hint = "write -1 or nothing where it is unknown, else a name or a number from 0"
         _refuse_negative(columns, column, values, hint)
     words, codes, expected = names_and_codes(values, vocabulary)
+    is_signed = {integer_of(value) for value in found} == {-1, 1}
     if len(words) == 1:
+        way_out = "name them with --attributes" if not is_signed else "write 0 and 1 if -1 and 1 are its two values"
         raise InputError(
             f"{columns.path}: column {column!r} has {_few_values(words)} (empty and -1 mean unknown); an attribute "
-            "needs at least two: name them with --attributes, or ignore the column with --columns attribute="
+            f"needs at least two: {way_out}, or ignore the column with --columns attribute="
         )
     owner = f"say which it is with --columns {factors[0].name}={column}" if factors else ""
     hint = f"; if the column is about another attribute, {owner or 'ignore it with --columns attribute='}"
@@ -149,7 +158,7 @@ def _attribute_codes(
         vocabulary and values.isdisjoint(vocabulary) and any(integer_of(value) is not None for value in values)
     )
     notes = [taken_in_order(f"column {column}", words)] if are_indices else []
-    if {integer_of(value) for value in found} == {-1, 1}:
+    if is_signed:
         notes.append(f"column {column}: -1 is read as unknown; if -1 and 1 are the two values, write 0 and 1")
     return words, codes_N, notes
 

@@ -23,6 +23,8 @@ UNIT = 2.0**30
 _LOW = 2**32 - 1
 LIMITS = {"p_true": (0.0, 1.0), "losses": (-1e9, 1e9)}
 """The least and the largest value of each quantity that a rule may observe."""
+EPOCHS_WITHOUT_STEP = 10
+"""From so many epochs of observations on, `GroupWeighting.step` is rather forgotten."""
 _MANY_GROUPS = 8
 """Times as many groups as their largest count: rather the groups of rows."""
 # torch.distributed backends that only add tensors on the accelerator.
@@ -176,6 +178,12 @@ class GroupWeighting(ABC):
         # Carry at once, so that equal sums have equal digits, whatever the batches were.
         digits[:, 0] += digits[:, 1] >> 32
         digits[:, 1] &= _LOW
+        before, rows = self._digits[:, 2].sum() / UNIT, digits[:, 2].sum() / UNIT
+        if before <= EPOCHS_WITHOUT_STEP * self.counts.sum() < rows:
+            problem = f"{rows:.0f} rows observed since the last step(), {self.counts.sum()} are in counts"
+            warnings.warn(
+                f"{problem}; the weights move only in step(): call it once an epoch", UserWarning, stacklevel=3
+            )
         self._digits = digits
 
     def step(self, *, process_group: ProcessGroup | None = None) -> None:

@@ -147,13 +147,13 @@ def _known_attributes(config: FitConfig, dataset: Dataset) -> GuessedFactors | N
 
 def _refuse_classes(dataset: Dataset) -> None:
     """Refuse attributes that are the classes: CLIP would guess the class of each image once more."""
-    classes = {name.casefold() for name in dataset.class_names}
+    classes = {each.casefold() for name, wordings in dataset.words.classes.items() for each in (name, *wordings)}
     for suspect in dataset.words.suspects:
         if classes.issuperset(name.casefold() for name in suspect.values):
             option = f"--factors: {suspect.name}" if suspect.prefix else "--attributes"
             raise InputError(
-                f"{option}: {in_quotes(suspect.values)} are classes, so CLIP would guess the class again; name "
-                "something else in the images that a classifier might rely on, such as a background or a style"
+                f"{option}: {in_quotes(suspect.values)} are classes or words for them, so CLIP would guess the class "
+                "again; name something else that a classifier might rely on, such as a background or a style"
             )
 
 
