@@ -59,7 +59,11 @@ def main():
         with torch.inference_mode():
             predictions = network(images[test_rows]).argmax(dim=1)
         metrics = dbpt.group_metrics(
-            predictions, data.labels[test_rows], data.attributes[test_rows], num_classes=2, num_attributes=2
+            predictions=predictions,
+            labels=data.labels[test_rows],
+            attributes=data.attributes[test_rows],
+            num_classes=2,
+            num_attributes=2,
         )
         print(f"{name}: worst group {metrics.worst_group_accuracy:.1%}, average {metrics.average:.1%}", flush=True)
 

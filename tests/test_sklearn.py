@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from by_position import group_metrics
 from scipy.special import logsumexp, softmax
 from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, UnsetMetadataPassedError
@@ -250,7 +251,7 @@ def test_groups_that_nobody_asked_for_are_refused(routing):
 def test_the_worst_group_is_that_of_dbpt():
     _, y, a = made(300)
     guessed = np.where(np.random.default_rng(0).random(300) < 0.8, y, 1 - y)
-    expected = dbpt.group_metrics(guessed, y, a, num_classes=2, num_attributes=2).worst_group_accuracy
+    expected = group_metrics(guessed, y, a, num_classes=2, num_attributes=2).worst_group_accuracy
     assert worst_group_score(y, guessed, a) == expected
     assert worst_group_score(y.astype(str), guessed.astype(str), [None, *a[1:]]) == pytest.approx(expected, abs=0.02)
 

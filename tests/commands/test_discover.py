@@ -273,7 +273,7 @@ def test_the_printed_commands_run_as_they_stand(found, printed, tmp_path, monkey
         assert "land" in told and "water" in told
     confirmation = found.proposed[0].confirmation
     assert confirmation is not None and confirmation.split == "train" and confirmation.explained.n == 60
-    audited = json.loads((tmp_path / "audits/waterbirds-ground/audit.json").read_text())
+    audited = json.loads((tmp_path / "audits/demo-waterbirds-ground/audit.json").read_text())
     assert audited["group_kind"] == "pseudo" and audited["verdict"]["kind"] == "bias"
     assert audited["data"]["attributes"] == ["land", "water"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from by_position import group_metrics
 from comparisons import compare
 from runs import fit, history_of, metrics_of
 from safetensors import safe_open
@@ -18,7 +19,6 @@ from dbpt.commands.compare.compare import next_steps
 from dbpt.commands.compare.plan import make_plan
 from dbpt.commands.fit import saved_candidate
 from dbpt.commands.trained_methods import build_head, trained_result
-from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Row
 from dbpt.objectives.base import EXCLUDED
 from dbpt.settings.config import make_config

@@ -6,10 +6,11 @@ from itertools import product
 
 import numpy as np
 import pytest
+from by_position import group_metrics
 from made_up_guesses import factor_guesses
 from made_up_results import worded
 
-from dbpt.evaluation import explained_errors, group_metrics
+from dbpt.evaluation import explained_errors
 from dbpt.evaluation.audit_verdict import named_difference, verdict_of
 from dbpt.guesses.linear_probe import CrossValidated
 from dbpt.report.audit_sentences import LOOK_FIRST, Evidence, most_confused, with_words

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from _pytest._io.saferepr import saferepr  # how pytest shows the message of a failed assert
+from by_position import group_metrics
 from made_up_results import ROWS
 from made_up_results import comparison as compared
 
@@ -23,8 +24,8 @@ def shown(tiny, tiny_run, comparison):
         "verdict": audit.verdict,
         "audit.json": audit.figures,
         "group": audit.groups[0],
-        "metrics": dbpt.group_metrics(labels, labels, labels, num_classes=2, num_attributes=2),
-        "unknown": dbpt.group_metrics(labels, labels, 2 * labels - 1, num_classes=2, num_attributes=2),
+        "metrics": group_metrics(labels, labels, labels, num_classes=2, num_attributes=2),
+        "unknown": group_metrics(labels, labels, 2 * labels - 1, num_classes=2, num_attributes=2),
         "quality": dbpt.pseudo_attribute_quality(labels, labels, labels, num_classes=2, num_attributes=2),
         "run": result,
         "row": result.metrics.rows[0],
@@ -65,7 +66,7 @@ def test_a_failed_test_shows_the_figures_of_a_result_in_one_line(shown, name, st
 
 @pytest.mark.parametrize("average", ["plain", "adjusted"])
 def test_a_row_shows_the_average_and_the_gap_that_it_has(average):
-    result = dbpt.group_metrics(
+    result = group_metrics(
         [0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2, train_counts=[9, 1, 1, 1]
     )
     assert result.average != result.adjusted_average

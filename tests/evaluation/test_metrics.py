@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_position import group_metrics
 from runs import said
 
 from dbpt.errors import InputError
 from dbpt.evaluation import (
     exact_interval,
-    group_metrics,
     merged_metrics,
     pseudo_attribute_quality,
     simultaneous_intervals,

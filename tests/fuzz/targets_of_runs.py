@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import repairs
 import torch
+from by_position import group_metrics
 from fuzz_target import Parse, Workplace, target
 
 import dbpt
@@ -17,7 +18,6 @@ from dbpt.commands.label.judge import read_answers
 from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import Words, check_templates, parse_vocabulary
-from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Repeat, Row
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.clusters import ClassClusters

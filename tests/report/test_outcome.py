@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from by_position import group_metrics
 from html_page import Page, unwrapped
 from made_up_guesses import factor_guesses, guesses_of
 from made_up_results import (
@@ -26,7 +27,6 @@ from made_up_results import (
 
 from dbpt.cautions import caution
 from dbpt.commands.result import Result
-from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Choice
 from dbpt.report.page_sections import Section
 from dbpt.report.result_rows import Summary

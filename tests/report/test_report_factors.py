@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from by_position import group_metrics
 from made_up_results import BIRDS, compared
 
-from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import FactorSummary
 from dbpt.report.result_rows import Row, factor_figures, group_size
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_position import group_metrics
 from html_page import Page
 from made_up_guesses import factor_guesses, guesses_of
 from made_up_results import compared, comparison, difference, evaluated, page_of, row, run, worded
 
 from dbpt.data import SPLITS
-from dbpt.evaluation import group_metrics
 from dbpt.evaluation.repeats import Evaluated, groups_of_factors, with_rows
 from dbpt.evaluation.results import FactorSummary
 from dbpt.report.table_notes import groups_line

@@ -28,7 +28,9 @@ assert seeds[0] == seeds[1] and len(set(seeds[0])) == 2
 for weighting in (dbpt.GroupWeights(np.bincount(groups), eta=1.0, momentum=0.5), dbpt.GroupDRO(np.bincount(groups))):
     assert weighting.group_weights.shape == (4,)
 
-metrics = dbpt.group_metrics(classes, classes, attributes, num_classes=2, num_attributes=2)
+metrics = dbpt.group_metrics(
+    predictions=classes, labels=classes, attributes=attributes, num_classes=2, num_attributes=2
+)
 assert metrics.worst_group_accuracy == 1
 logits = np.where(np.arange(2) == attributes[:, None], 3.0, 0.0).astype(np.float32)
 guesses = dbpt.label_attributes(logits)

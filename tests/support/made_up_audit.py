@@ -3,10 +3,10 @@
 from itertools import product
 
 import numpy as np
+from by_position import group_metrics
 from made_up_guesses import guesses_of
 from made_up_results import worded
 
-from dbpt.evaluation import group_metrics
 from dbpt.evaluation.audit_fields import AuditedData, AuditFigures, NextStep, Suspicious, Verdict
 from dbpt.evaluation.explained_by_attribute import ExplainedErrors
 from dbpt.evaluation.results import BackboneSummary

@@ -4,11 +4,12 @@ from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
+from by_position import group_metrics
 from made_up_guesses import doubted, factor_guesses, guesses_of
 
 from dbpt.cautions import Caution
 from dbpt.data import SPLITS
-from dbpt.evaluation import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
+from dbpt.evaluation import Group, GroupMetrics, pseudo_attribute_quality
 from dbpt.evaluation.results import (
     FIGURES,
     BackboneSummary,

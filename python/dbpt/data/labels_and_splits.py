@@ -1,7 +1,7 @@
 """From columns to a `Dataset`: the codes of labels, attributes and splits, and notes on how they were read."""
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -86,26 +86,7 @@ def coded_dataset(
     all_words = request.words(Words(classes, attributes, CLASS_TEMPLATES, ATTRIBUTE_TEMPLATES))
     templates = (all_words.templates, all_words.attribute_templates)
     for argument, words, sentences in zip(("classes", "attributes"), (classes, attributes), templates, strict=True):
-        starts = tuple(filter(None, (sentence.partition("{}")[0].strip() for sentence in sentences)))
-        every = [wording for wordings in words.values() for wording in wordings]
-        if doubled := [wording for wording in every if starts and wording.startswith(starts)]:
-            all_notes.append(f"{argument}: {doubled[0]!r} repeats the start of the template; give names without it")
-        if commas := [wording for wording in every if "," in wording and wording not in words]:
-            all_notes.append(f"{argument}: {commas[0]!r} is one wording; separate several by '|'")
-        is_given = getattr(request, argument) is not None
-        if colons := [name for name in words if is_given and ": " in name]:
-            all_notes.append(f"{argument}: {colons[0]!r} is one name; write NAME=WORDING, with an equals sign")
-        if absent := [name for name in words if not is_given and name.casefold() in MISSING]:
-            all_notes.append(f"{argument}: {absent[0]!r} is read as a name; leave the cell empty where it is unknown")
-        folded = {name.casefold(): name for name in words}
-        if alike := [name for name in words if folded[name.casefold()] != name]:
-            other = folded[alike[0].casefold()]
-            all_notes.append(
-                f"{argument}: {alike[0]!r} and {other!r} differ only in upper and lower case; are they one?"
-            )
-        if words and not any(letter.isalpha() for wordings in words.values() for letter in wordings[0]):
-            named = f"{argument} are named by numbers ({shortened(words, 4)})"
-            all_notes.append(f"{named}, which mean nothing to CLIP; give words")
+        all_notes += _oddities(argument, words, sentences, is_given=getattr(request, argument) is not None)
     return Dataset(
         name,
         root,
@@ -121,6 +102,26 @@ def coded_dataset(
         known_factors=tuple(factor_codes) if factors[1:] else (),
         other_columns=columns.others.without(f"p_{name}" for name in classes),  # probabilities that models predict
     )
+
+
+def _oddities(argument: str, words: Vocabulary, sentences: Sequence[str], *, is_given: bool) -> Iterator[str]:
+    """Yield notes on names that hardly mean what they say; those not ``is_given`` are in the data."""
+    starts = tuple(filter(None, (sentence.partition("{}")[0].strip() for sentence in sentences)))
+    every = [wording for wordings in words.values() for wording in wordings]
+    found = {
+        "repeats the start of the template; give names without it": [w for w in every if w.startswith(starts)],
+        "is one wording; separate several by '|'": [w for w in every if "," in w and w not in words],
+        "is one name; write NAME=WORDING, with an equals sign": [name for name in words if is_given and ": " in name],
+        "is read as a name; leave the cell empty where it is unknown": [
+            name for name in words if not is_given and name.casefold() in MISSING
+        ],
+    }
+    yield from (f"{argument}: {names[0]!r} {remark}" for remark, names in found.items() if names)
+    folded = {name.casefold(): name for name in words}
+    for name in [name for name in words if folded[name.casefold()] != name][:1]:
+        yield f"{argument}: {name!r} and {folded[name.casefold()]!r} differ only in upper and lower case; are they one?"
+    if words and not any(letter.isalpha() for wordings in words.values() for letter in wordings[0]):
+        yield f"{argument} are named by numbers ({shortened(words, 4)}), which mean nothing to CLIP; give words"
 
 
 def taken_in_order(owner: str, names: Iterable[str]) -> str:

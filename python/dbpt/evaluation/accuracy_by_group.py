@@ -154,10 +154,10 @@ class GroupMetrics(Brief):
 
 
 def group_metrics(
+    *,
     predictions: ArrayLike,
     labels: ArrayLike,
     attributes: ArrayLike,
-    *,
     num_classes: int,
     num_attributes: int,
     confidence: ArrayLike | None = None,
@@ -187,7 +187,8 @@ def group_metrics(
     Raises:
         InputError: for arrays of other shapes or values, and without rows.
 
-    >>> m = group_metrics([0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2)
+    >>> rows = {"predictions": [0, 0, 1, 0], "labels": [0, 0, 1, 1], "attributes": [0, 1, 1, 0]}
+    >>> m = group_metrics(**rows, num_classes=2, num_attributes=2)
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
     (0.75, 0.0, 2, 0.75)
     """

@@ -107,9 +107,9 @@ def metrics_of(
         expected: (G,) False for groups without a warning if they are empty.
     """
     return group_metrics(
-        predictions,
-        grouping.labels[rows],
-        grouping.codes[rows],
+        predictions=predictions,
+        labels=grouping.labels[rows],
+        attributes=grouping.codes[rows],
         **grouping.sizes,
         confidence=confidence,
         train_counts=None if train_counts is None or not train_counts.any() else train_counts,
