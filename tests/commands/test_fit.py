@@ -267,7 +267,7 @@ def test_a_rows_checkpoint_is_refused_under_any_setting_that_matters(tiny, tmp_p
     trained_result(experiment, "dbpt", checkpoint_path=path)
     for change in CHANGES:
         other = replace(experiment, config=replace(experiment.config, **change))
-        with pytest.raises(InputError, match="made (with other settings or data|at learning rate 0.005, found --lr)"):
+        with pytest.raises(InputError, match="made (with other settings|at learning rate 0.005, found --lr)"):
             trained_result(other, "dbpt", checkpoint_path=path)
 
 

@@ -13,7 +13,7 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.commands.fit.run_files import write_results
-from dbpt.commands.trained_methods import _fingerprint, build_head, rows_for, trained_result
+from dbpt.commands.trained_methods import _determined_by, build_head, rows_for, trained_result
 from dbpt.evaluation.results import Saved
 from dbpt.evaluation.study_metrics import metrics_of_study
 from dbpt.report.results_page import guess_sheets
@@ -81,14 +81,14 @@ def test_without_data_there_must_be_a_run_to_continue(tiny_run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_resume_with_other_settings_is_refused_and_changes_nothing(tiny, tiny_run):
+def test_resume_with_other_settings_or_labels_is_refused_and_changes_nothing(tiny, tiny_run):
     before = files_in(tiny_run)
     for name, value in (("lr", 0.1), ("attributes", ("lake", "meadow")), ("shots", 4)):
         with pytest.raises(InputError, match=rf"was started with {name} = .*, found "):
             fit(tiny, tiny_run, resume=True, **{name: value})
     rows = tiny.rows()
     changed = tiny.write("changed", [rows[0] | {"label": CLASSES[rows[0]["label"] == CLASSES[0]]}, *rows[1:]])
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="made with other labels and groups than"):
         fit(tiny, tiny_run, data=changed, resume=True)
     assert files_in(tiny_run) == before
     assert dbpt.load(tiny_run).class_names == ("box", "disc")
@@ -136,9 +136,9 @@ def test_a_folder_with_nothing_but_the_users_own_config_is_not_taken(tiny, tmp_p
 def test_a_checkpoint_knows_the_tokens_of_its_prompts(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     head = build_head(experiment)
-    before = _fingerprint(experiment, "dbpt", "class", head)
+    before = _determined_by(experiment, "dbpt", "class", head)
     head.text_tower.layout = replace(head.text_tower.layout, ids=head.text_tower.layout.ids + 1)  # another tokenizer
-    assert _fingerprint(experiment, "dbpt", "class", head) != before
+    assert _determined_by(experiment, "dbpt", "class", head) != before
 
 
 def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):

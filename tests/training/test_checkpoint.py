@@ -25,6 +25,7 @@ from dbpt.training.model_selection import EpochRecord
 TENSORS = {"head.context": torch.arange(6.0).reshape(2, 3).T, "head.more.deep": torch.ones(1)}
 TENSORS["best.context"] = torch.ones(2)
 EPOCH = EpochRecord(1, 0.5, 0.1 + 0.2, [1.0, None], None, [3, 4], None, None, 0.75)
+SAME = {"words": "a", "data": "b", "code": "c"}
 PROGRESS = LoopState([EPOCH], (-float("inf"), 0.25), 1, 0, [(1, 0.5)])
 
 
@@ -53,31 +54,33 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
             run(replace(SETTINGS, **{name: value}), checkpoint_path=tmp_path / "c")
 
 
-@pytest.mark.parametrize(("name", "rows"), [("TRAIN", TRAIN), ("VAL", VAL)])
-def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monkeypatch, name, rows):
-    run(checkpoint_path=tmp_path / "c", fingerprint="mine")
-    with pytest.raises(InputError, match="other settings"):
-        run(checkpoint_path=tmp_path / "c", fingerprint="yours")
-    features = rows.features.copy()
-    features[3, 3] += 1e-6
-    monkeypatch.setattr(f"toy_training.{name}", replace(rows, features=features))
-    with pytest.raises(InputError, match="other settings"):
-        run(checkpoint_path=tmp_path / "c", fingerprint="mine")
+@pytest.mark.parametrize("name", ["TRAIN", "VAL"])
+@pytest.mark.parametrize("changed", ["features", "labels", "groups"])
+def test_a_checkpoint_of_other_rows_or_another_caller_is_refused_by_name(tmp_path, monkeypatch, name, changed):
+    run(checkpoint_path=tmp_path / "c", determined_by={"words": "mine"})
+    with pytest.raises(InputError, match="made with other words than this run's"):
+        run(checkpoint_path=tmp_path / "c", determined_by={"words": "yours"})
+    rows = {"TRAIN": TRAIN, "VAL": VAL}[name]
+    values = getattr(rows, changed).copy()
+    values[3] = values[3] * 2 if changed == "features" else 1 - values[3].clip(0, 1)
+    monkeypatch.setattr(f"toy_training.{name}", replace(rows, **{changed: values}))
+    with pytest.raises(InputError, match=f"made with other {changed} than this run's"):
+        run(checkpoint_path=tmp_path / "c", determined_by={"words": "mine"})
 
 
 @pytest.fixture
 def path(tmp_path):
-    save_checkpoint(tmp_path / "c.safetensors", Checkpoint("same", TENSORS, PROGRESS))
+    save_checkpoint(tmp_path / "c.safetensors", Checkpoint(SAME, TENSORS, PROGRESS))
     return tmp_path / "c.safetensors"
 
 
-def refused(path, match: str, fingerprint: str = "same") -> None:
-    line = line_of(load_checkpoint, path, fingerprint)
+def refused(path, match: str, fingerprints: dict[str, str] = SAME) -> None:
+    line = line_of(load_checkpoint, path, fingerprints)
     assert re.search(match, line) and str(path) in line and "--overwrite" in line
 
 
 def test_round_trip(path):
-    loaded = load_checkpoint(path, "same")
+    loaded = load_checkpoint(path, SAME)
     assert loaded.progress == PROGRESS
     assert loaded.tensors.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
@@ -87,11 +90,11 @@ def test_round_trip(path):
 
 
 def test_none_yet(tmp_path):
-    assert load_checkpoint(tmp_path / "none.safetensors", "same") is None
+    assert load_checkpoint(tmp_path / "none.safetensors", SAME) is None
 
 
 def test_of_another_run_is_refused(path):
-    refused(path, "made with other settings or data", fingerprint="other")
+    refused(path, "made with other data and code than this run", {**SAME, "data": "z", "code": "z"})
 
 
 def test_other_files_are_refused(path):
@@ -100,13 +103,13 @@ def test_other_files_are_refused(path):
     path.unlink()
     path.symlink_to("none")
     with pytest.raises(InputError, match="cannot read the checkpoint: No such file or directory"):
-        load_checkpoint(path, "same")
+        load_checkpoint(path, SAME)
 
 
 def test_progress_of_another_kind_is_told(path):
     changes = {"history": [{"epoch": "1"}], "best_epoch": -1, "peak_rates": [[1]], "best_score": None}
     for name, value in changes.items():
-        metadata = {"fingerprint": "same", "progress": json.dumps({**asdict(PROGRESS), name: value})}
+        metadata = {"fingerprints": json.dumps(SAME), "progress": json.dumps({**asdict(PROGRESS), name: value})}
         write_tensors(path, {}, metadata, version=SCHEMA_VERSION)
         refused(path, rf"xpected `.* at `\$\.{name}.*; the file was changed, start again with --overwrite")
 
@@ -119,10 +122,10 @@ def test_a_save_comes_seconds_after_the_last_one_and_has_the_latest_state(tmp_pa
     def step(seconds: float) -> None:
         now[0] += seconds
         weights.add_(1)
-        writer.offer(Checkpoint("same", {"head.weights": weights}, PROGRESS))
+        writer.offer(Checkpoint(SAME, {"head.weights": weights}, PROGRESS))
 
     def saved() -> list[float]:
-        return load_checkpoint(path, "same").tensors["head.weights"].tolist()
+        return load_checkpoint(path, SAME).tensors["head.weights"].tolist()
 
     step(1)
     assert not path.exists()

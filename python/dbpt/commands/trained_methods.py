@@ -221,7 +221,7 @@ def _trained(
             *rows,
             study.config,
             checkpoint_path=checkpoint_path,
-            fingerprint=_fingerprint(study, objective.name, prompts, head),
+            determined_by=_determined_by(study, objective.name, prompts, head),
             on_epoch=on_epoch,
             on_start=lambda restored: ranks.from_first(lambda: watch.restored(row_name, restored)),
             live=live,
@@ -360,10 +360,13 @@ def rows_for(study: Study, use: Use, split: str) -> Rows:
     return Rows(features, study.dataset.labels[rows], grouping.groups[rows])
 
 
-def _fingerprint(study: Study, objective: str, prompts: str, head: Head) -> str:
-    """Return everything that determines a training besides its rows: settings, encoder, initial head, code of users."""
+def _determined_by(study: Study, objective: str, prompts: str, head: Head) -> dict[str, str]:
+    """Return everything that determines a training besides its rows, by its name in messages."""
     config, backbone = study.config, study.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
-    described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
-    code = filter(None, (OBJECTIVES.code_of(objective), HEADS.code_of(head.name)))
-    return repr((objective, prompts, settings, head.identity(), *described, *code))
+    return {
+        "settings": repr((objective, prompts, settings)),
+        "words": repr(head.identity()),
+        "CLIP model": repr((sorted(backbone.encoder_key.items()), backbone.spec["config"])),
+        "code of a registered class": repr((OBJECTIVES.code_of(objective), HEADS.code_of(head.name))),
+    }

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dbpt.storage.tensors import read_tensors, write_tensors
 from dbpt.storage.typed_json import Count, typed_json
 from dbpt.training.model_selection import EpochRecord, PeakRates, Rows
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 SECONDS_BETWEEN = 5.0
 HINT = "start again with --overwrite"
 MAY_CHANGE = ("lr",)
@@ -41,9 +42,9 @@ class LoopState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after an epoch: ``tensors`` by dotted name, ``progress``, and the ``fingerprint`` of the run."""
+    """The state after an epoch: ``tensors`` by dotted name, ``progress``, and the ``fingerprints`` of the run."""
 
-    fingerprint: str
+    fingerprints: dict[str, str]
     tensors: dict[str, torch.Tensor]
     progress: LoopState
 
@@ -55,7 +56,8 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` atomically; after a failure, ``path`` still has the previous one."""
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in checkpoint.tensors.items()}
-    metadata = {"fingerprint": checkpoint.fingerprint, "progress": json.dumps(asdict(checkpoint.progress))}
+    parts = {"fingerprints": checkpoint.fingerprints, "progress": asdict(checkpoint.progress)}
+    metadata = {name: json.dumps(part) for name, part in parts.items()}
     write_tensors(path, tensors, metadata, version=SCHEMA_VERSION)
 
 
@@ -84,34 +86,36 @@ class CheckpointWriter:
             self._waiting = None
 
 
-def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
+def load_checkpoint(path: Path, fingerprints: Mapping[str, str]) -> Checkpoint | None:
     """Read the checkpoint; return None if there is none. Raises `InputError` if it is damaged or of another run."""
     if not os.path.lexists(path):
         return None
     tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=HINT)
-    if metadata.get("fingerprint") != fingerprint:
-        what = "other settings or data than this run's, or with other code of a registered class"
-        raise InputError(f"{path}: made with {what}; use the same ones, delete the file, or {HINT}")
+    found = typed_json(metadata, "fingerprints", dict[str, str], path, HINT)
+    if others := [name for name, digest in fingerprints.items() if found.get(name) != digest]:
+        raise InputError(
+            f"{path}: made with other {' and '.join(others)} than this run's; use the same, delete the file, or {HINT}"
+        )
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
-    return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, HINT))
+    return Checkpoint(found, copied, typed_json(metadata, "progress", LoopState, path, HINT))
 
 
-def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: FitConfig) -> str:
-    """Return a digest of ``outer``, all rows, and all `TrainingSettings` except `MAY_CHANGE`."""
-    digest = hashlib.sha256(outer.encode())
+def fingerprints(outer: Mapping[str, str], training: Rows, validation: Rows, settings: FitConfig) -> dict[str, str]:
+    """Return a digest of each thing that a training depends on, by its name in messages.
+
+    These are those of ``outer``, what the caller names, and of the rows and all `TrainingSettings` except `MAY_CHANGE`.
+    """
     fixed = {
         setting.name: getattr(settings, setting.name)
         for setting in fields(TrainingSettings)
         if setting.name not in MAY_CHANGE
     }
-    digest.update(json.dumps(fixed, sort_keys=True).encode())
-    for rows in (training, validation):
-        digest.update(stored(rows.features).digest.encode())
-        for array in (rows.labels, rows.groups):
-            # Arrays of different shapes can have the same bytes.
-            digest.update(str(array.shape).encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    parts: dict[str, object] = {**outer, "settings": (outer.get("settings"), sorted(fixed.items()))}
+    for name in ("labels", "groups"):
+        arrays = [np.ascontiguousarray(getattr(rows, name)) for rows in (training, validation)]
+        parts[name] = [(array.shape, hashlib.sha256(array.data).hexdigest()) for array in arrays]
+    parts["features"] = [stored(rows.features).digest for rows in (training, validation)]
+    return {name: hashlib.sha256(repr(part).encode()).hexdigest() for name, part in parts.items()}
 
 
 def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Path) -> PeakRates:

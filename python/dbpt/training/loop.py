@@ -36,7 +36,7 @@ def train(
     settings: FitConfig,
     *,
     checkpoint_path: Path | None = None,
-    fingerprint: str = "",
+    determined_by: Mapping[str, str] | None = None,
     on_epoch: Callable[[model_selection.EpochRecord], None] = lambda record: None,
     on_start: Callable[[list[model_selection.EpochRecord]], None] = lambda records: None,
     live: LiveImages | None = None,
@@ -55,7 +55,7 @@ def train(
         settings: epochs, optimizer, learning rate and model selection.
         checkpoint_path: file for the state after an epoch: every few seconds, at the end, and if training stops at an
             error or at Ctrl-C. Training continues from an existing one, also with a lower learning rate.
-        fingerprint: the caller's digest of everything that determines the head and the objective.
+        determined_by: everything that determines the head and the objective, by its name in messages.
         on_epoch: called with the record of each epoch.
         on_start: called before that, with the records of the epochs in the checkpoint.
         live: computes the features of training rows at each draw, instead of ``training.features``.
@@ -70,9 +70,9 @@ def train(
     # The ranks may run on different processors, whose first parameters can differ in the last bits.
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, checkpoint_path is not None)
-    identity, writer, path = "", None, checkpoint_path
+    identity, writer, path = dict[str, str](), None, checkpoint_path
     if path is not None:
-        identity = checkpoints.training_fingerprint(fingerprint, training, validation, settings)
+        identity = checkpoints.fingerprints(determined_by or {}, training, validation, settings)
         if saved := ranks.from_first(lambda: checkpoints.load_checkpoint(path, identity)):
             run.restore(saved)
             next_epoch = None if run.is_finished else len(run.history) + 1
@@ -263,7 +263,7 @@ class _Run:
             self.best_state = self._head_state()
         return figures
 
-    def checkpoint(self, fingerprint: str) -> checkpoints.Checkpoint:
+    def checkpoint(self, fingerprints: dict[str, str]) -> checkpoints.Checkpoint:
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
@@ -271,7 +271,7 @@ class _Run:
         progress = checkpoints.LoopState(
             self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates
         )
-        return checkpoints.Checkpoint(fingerprint, tensors, progress)
+        return checkpoints.Checkpoint(fingerprints, tensors, progress)
 
     def restore(self, saved: checkpoints.Checkpoint) -> None:
         device, progress = self.labels.device, saved.progress
