@@ -144,7 +144,7 @@ def test_fifty_sparse_gigabytes_are_not_read(saved, name):
         dbpt.load(saved).backbone.encode_text(["a dog"])
 
 
-@pytest.mark.parametrize("settings", [CODE, CODE | BERT, BERT | {"_attn_implementation": "a/b"}])
+@pytest.mark.parametrize("settings", [CODE, CODE | BERT, BERT | {"attn_implementation": "a/b"}])
 def test_code_of_a_text_tower_is_never_run(tmp_path, monkeypatch, settings):
     pytest.importorskip("transformers")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
