@@ -32,7 +32,7 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 
 DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
-FEW_EPOCHS = 20
+FEW_EPOCHS = 5
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def run(command: str) -> None:
 
 
 def run_blocks(*pages: str, capsys=None, before=lambda command: command) -> tuple[dict, list[str]]:
-    """Run the snippets and the commands of dbpt, as ``before`` changes them, on some pages in their order.
+    """Run the snippets and the commands of dbpt, as ``before`` changes each, on some pages in their order.
 
     Returns the names that the snippets leave, and what each command prints if there is a ``capsys``.
     """
@@ -94,7 +94,7 @@ def run_blocks(*pages: str, capsys=None, before=lambda command: command) -> tupl
     printed = []
     for language, text in chain(*(blocks(page, "bash", "python") for page in pages)):
         if language == "python":
-            exec(compile(text, "a page", "exec"), namespace)
+            exec(compile(before(text) or text, "a page", "exec"), namespace)
             continue
         lines = text.replace("\\\n", " ").replace(" && ", "\n").splitlines()
         for command in (line for line in lines if line.startswith("dbpt ")):
@@ -353,7 +353,7 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
 def test_the_compare_page_runs_as_it_stands(workplace, monkeypatch):
     monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", 2)  # of a hundred trainings
     namespace, _ = run_blocks(
-        "docs/how_to/compare.md", before=lambda command: command.replace("--resample 20", "--resample 3")
+        "docs/how_to/compare.md", before=lambda text: re.sub(r"(resample[ =])20", r"\g<1>3", text)
     )
     assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))

@@ -71,8 +71,8 @@ def test_test_images_have_no_influence(tiny, run, tmp_path):
     [
         {"objective": "groupdro", "apply": "sampling"},
         {"objective": "dfr", "head": "linear"},
-        {"objective": "dbpt", "group_source": "true"},
-        {"objective": "dbpt", "attributes": "clusters:3"},
+        pytest.param({"objective": "dbpt", "group_source": "true"}, marks=pytest.mark.full),
+        pytest.param({"objective": "dbpt", "attributes": "clusters:3"}, marks=pytest.mark.full),
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )

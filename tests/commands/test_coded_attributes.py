@@ -101,7 +101,7 @@ def test_test_images_decide_no_bin(tiny, table, bright_run, tmp_path):
     assert coding_of(other)["values"][0].startswith("<= ") and pseudo_attributes(other)["dark.png"] == 0
 
 
-@pytest.mark.parametrize("settings", [{}, {"shots": 8}, {"group_source": "ppa"}, {"prompts": "group"}], ids=str)
+@pytest.mark.parametrize("settings", [{"shots": 8}, {"prompts": "group"}], ids=str)
 def test_a_killed_run_ends_with_the_same_bytes(tiny, table, tmp_path, settings):
     rows = [row for row in rows_of(table) if row["split"] != "val"]  # so that images are held out
     data = tiny.write("coded-no-val", rows)
@@ -235,12 +235,12 @@ def test_groups_by_a_column_or_by_brightness_mend_what_errors_go_with(tiny, tmp_
     table = tmp_path / "lamps.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
     backbone = tiny.backbone | {"pretrained": str(tmp_path / "plain.safetensors")}
-    settings = backbone | {"lr": 0.2, "epochs": 100, "model_selection": "last", "min_group_count": 0.0}
+    settings = backbone | {"lr": 0.4, "epochs": 50, "model_selection": "last", "min_group_count": 0.0}
     for attributes in ("column:lamp", "measured:brightness"):
         audit = dbpt.audit(table, predictions="probe", split="train", attributes=attributes, **backbone)
         assert audit.verdict.kind == "bias"
         assert f"fit {table}" in audit.figures.next_step.commands[0] and attributes in str(audit.figures.next_step)
-        plan = {"methods": ["erm", "balanced", "dbpt"], "heads": "linear", "seeds": 1, "resample": 2}
+        plan = {"methods": ["erm", "balanced", "dbpt"], "heads": "linear", "seeds": 1}
         found = dbpt.compare(table, out=tmp_path / attributes[:3], attributes=attributes, **settings | plan)
         erm, *weighted = (row.worst_group_accuracy for row in found.rows)
         assert erm < 0.1 and all(worst > 0.4 for worst in weighted)

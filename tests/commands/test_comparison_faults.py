@@ -108,7 +108,8 @@ def mid_training(out: Path) -> bool:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-@pytest.mark.parametrize("ctrl_c", [True, pytest.param(False, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("ctrl_c", [True, False])
 def test_stopped_among_two_jobs_it_leaves_no_process_and_ends_the_same(process, tmp_path, long_comparison, ctrl_c):
     out = tmp_path / "c"
     way_on = f"dbpt compare --resume --out {out}"

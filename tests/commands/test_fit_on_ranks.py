@@ -84,9 +84,9 @@ def in_blocks(rank, arguments):
     [
         ("--batch-size 0", in_blocks),
         # of a batch, one rank has 14 rows and the other 15: two blocks and three
-        ("--objective groupdro --features live --batch-size 29 --epochs 2", in_blocks),
+        ("--objective groupdro --features live --batch-size 29 --epochs 1", in_blocks),
         # 50 rows in batches of 49: the first rank has nothing of the last one
-        ("--features live --batch-size 49 --epochs 3", command),
+        ("--features live --batch-size 49 --epochs 1", command),
     ],
 )
 def test_two_ranks_read_features_in_blocks_and_draw_live_images_as_one(fit_arguments, tmp_path, choice, of_two):

@@ -54,7 +54,7 @@ def in_a_process(script, **environment):
     "call",
     [
         "GroupIndex(many)",
-        "index.groups()",
+        pytest.param("index.groups()", marks=pytest.mark.full),
         "index.members(0)",
         "group_sums(few, few * 1.0, 2**40, argument='values', least=0, most=1)",
         "group_sums(few, few * 1.0, 2**62, argument='values', least=0, most=1)",

@@ -66,8 +66,8 @@ def test_v_is_missing_where_nothing_can_be_associated(table):
     ("counts", "rate", "data_sets"),
     [
         (WATERBIRDS, 0.05, 200),
-        (np.full((2, 2), 20), 0.1, 500),
-        (np.full((7, 4), 20), 0.1, 200),
+        pytest.param(np.full((2, 2), 20), 0.1, 500, marks=pytest.mark.full),
+        pytest.param(np.full((7, 4), 20), 0.1, 200, marks=pytest.mark.full),
         ([[500, 1, 2], [3, 400, 0]], 0.05, 200),
     ],
 )
@@ -125,7 +125,9 @@ def simulated(rates, rows, data_sets=150):
     return 1 - rates.min(axis=1).sum() / rates.mean(axis=1).sum(), shares, low, high
 
 
-@pytest.mark.parametrize(("size", "true", "rows"), [(2, 0.6, 30), (10, 3 / 13, 300)])
+@pytest.mark.parametrize(
+    ("size", "true", "rows"), [(2, 0.6, 30), pytest.param(10, 3 / 13, 300, marks=pytest.mark.full)]
+)
 def test_the_share_of_a_known_effect_has_little_bias_and_its_interval_holds(size, true, rows):
     """One group errs in 40 % of its rows, the others in 10 %: the minimum over nine equal groups is low by chance."""
     expected, shares, low, high = simulated([[0.4] + [0.1] * (size - 1)], rows)

@@ -7,7 +7,9 @@ from dbpt.evaluation.audit_verdict import detectable_difference
 from dbpt.evaluation.explained_by_attribute import explained_errors
 
 
-@pytest.mark.parametrize(("classes", "attributes", "share"), [(2, 2, 0.2), (3, 4, 0.25)])
+@pytest.mark.parametrize(
+    ("classes", "attributes", "share"), [(2, 2, 0.2), pytest.param(3, 4, 0.25, marks=pytest.mark.full)]
+)
 def test_the_test_finds_the_detectable_difference_in_about_four_of_five_samples(classes, attributes, share):
     rng, n = np.random.default_rng(0), 900
     labels, sizes = np.arange(n) % classes, {"num_classes": classes, "num_attributes": attributes}

@@ -20,6 +20,7 @@ from dbpt.guesses.catalogue import Family, embed_families, without_classes
 
 N, DIRECTIONS = 800, 16
 CLASS, PLACE, STYLE = range(3)
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 5))]
 WORLD = {
     "disc": {CLASS: -1},
     "box": {CLASS: 1},
@@ -111,7 +112,7 @@ def test_a_family_that_only_repeats_the_classifier_describes_the_classes() -> No
     assert not shape.of.class_words and shape.like_classes and not shape.is_proposed
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_proposed_where_no_attribute_pushes(seed: int) -> None:
     assert not any(score.is_proposed for score in scored(images(0.0, seed)).values())
 
@@ -154,7 +155,7 @@ def test_a_family_that_may_be_the_class_is_only_to_be_looked_at() -> None:
     assert not replace(seen, is_foreign=False).may_be_class
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_proposed_for_a_foreign_classifier_whose_errors_are_random(seed: int) -> None:
     judged, _ = images(0.0, seed)
     right = np.random.default_rng([seed, 1]).uniform(size=N) < 0.7

@@ -54,7 +54,9 @@ def drawn_pairs(counts, one, other, correlation, draws, seed=0):
 
 
 PAIRS = [
-    (counts, kind, (0.0, 0.6, 0.9)[(i + j) % 3]) for i, counts in enumerate(COUNTS) for j, kind in enumerate(KINDS)
+    pytest.param(counts, kind, (0.0, 0.6, 0.9)[(i + j) % 3], marks=[pytest.mark.full] if (i + j) % 3 else ())
+    for i, counts in enumerate(COUNTS)
+    for j, kind in enumerate(KINDS)
 ]
 
 

@@ -23,8 +23,14 @@ def simulated(num_classes, share, *, rare, seed, n=2000, noise=1.3, reliance=(2,
     return labels, attributes, is_wrong, is_rare, sources
 
 
-@pytest.mark.parametrize(("reliance", "least_found"), [((2,), 0.8), ((2, 2), 0.88), ((3, 1), 0.88)])
-@pytest.mark.parametrize(("num_classes", "share"), [(2, 0.01), (2, 0.05), (3, 0.05), (4, 0.1)])
+RELIANCES = (((2,), 0.8), ((2, 2), 0.88), ((3, 1), 0.88))
+SETTINGS = [(*of, *reliance) for of in ((2, 0.01), (2, 0.05), (3, 0.05), (4, 0.1)) for reliance in RELIANCES]
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "share", "reliance", "least_found"),
+    [pytest.param(*each, marks=pytest.mark.full) if number % 5 else each for number, each in enumerate(SETTINGS)],
+)
 def test_attributes_halve_the_false_alarms_in_rare_groups(num_classes, share, reliance, least_found):
     """At equal length, against the mean probability of the label by the same sources (cleanlab's score, for one).
 
@@ -60,7 +66,7 @@ def test_wrong_labels_are_called_wrong_though_they_are_most_of_the_rare_groups(n
     assert (found.likeliest[called] == sources[0][called].argmax(axis=1)).mean() > 0.95
 
 
-@pytest.mark.parametrize("n", [6, 50, 1000])
+@pytest.mark.parametrize("n", [pytest.param(6, marks=pytest.mark.full), 50, pytest.param(1000, marks=pytest.mark.full)])
 def test_noise_calls_hardly_a_label_wrong(n):
     called = 0
     for seed in range(20):
@@ -71,8 +77,7 @@ def test_noise_calls_hardly_a_label_wrong(n):
     assert called < 0.03 * 20 * n
 
 
-@pytest.mark.parametrize("num_classes", [2, 4])
-@pytest.mark.parametrize("noise", [1.3, 2.5])
+@pytest.mark.parametrize(("num_classes", "noise"), [(2, 1.3), pytest.param(4, 2.5, marks=pytest.mark.full)])
 def test_right_labels_of_hard_images_are_hardly_ever_called_wrong(num_classes, noise):
     """Of the labels that the probabilities contradict there are many: cleanlab's list would have them."""
     called = contradicted = shares = 0

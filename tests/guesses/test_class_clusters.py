@@ -119,7 +119,7 @@ def test_few_different_images_are_a_doubt():
     assert found.doubts(NAMES[:2])[0].sentence.startswith("too few different images of class 'fish'")
 
 
-@pytest.mark.parametrize(("rows", "width"), [(40, 512), (60, 64), (300, 512)])
+@pytest.mark.parametrize(("rows", "width"), [(40, 512), (60, 64), pytest.param(300, 512, marks=pytest.mark.full)])
 def test_noise_is_doubted_however_few_the_images_and_clusters_are_not(rows, width):
     """Eight classes of spherical noise, and as many with two clusters eight to ten standard deviations apart."""
     num_classes, draws = 8, np.random.default_rng(rows + width)

@@ -137,7 +137,7 @@ SIZES = (150, 400, 3000)
         (3, 3, 0.0, SIZES),
         pytest.param(3, 3, 0.0, SIZES[::-1], marks=pytest.mark.full),
         (3, 3, 0.8, SIZES),
-        (5, 4, 0.4, SIZES),
+        pytest.param(5, 4, 0.4, SIZES, marks=pytest.mark.full),
     ],
 )
 def test_it_fits_the_bayes_classifier_of_equally_frequent_groups(num_classes, num_attributes, unknown, sizes):

@@ -83,7 +83,7 @@ def small_page(noise):
         (7, 28 * 24 + 28 * 9),
         pytest.param(25, 100 * 6 + 100 * 9, marks=pytest.mark.full),
         pytest.param(100, 768 + 1200, marks=pytest.mark.full),
-        (250, 768 + 1200),
+        pytest.param(250, 768 + 1200, marks=pytest.mark.full),
     ],
 )
 def test_pages_of_many_groups_with_pictures_of_noise_stay_below_eight_megabytes(noise, num_classes, pictures):
@@ -96,7 +96,7 @@ def test_pages_of_many_groups_with_pictures_of_noise_stay_below_eight_megabytes(
     assert (shown in Page(html).words) == (num_bars == 40)
 
 
-@pytest.mark.parametrize(("num_rows", "num_classes"), [pytest.param(20, 7, marks=pytest.mark.full), (60, 100)])
+@pytest.mark.parametrize(("num_rows", "num_classes"), [(20, 7), pytest.param(60, 100, marks=pytest.mark.full)])
 def test_pages_of_comparisons_with_pictures_of_noise_stay_below_eight_megabytes(noise, num_rows, num_classes):
     metrics = many_rows(num_rows, num_classes)
     pairs = [(y, a) for y in metrics.dataset.classes for a in metrics.dataset.attributes]

@@ -165,7 +165,7 @@ class Zeros:
         ("torch.onnx.export", FAIL, "torch can't export this model (RuntimeError: no such operator); use to_torch"),
         ("onnxruntime.InferenceSession", Zeros, "the results of onnxruntime differ from torch's; use to_torch"),
         ("torch.onnx.export", INTERRUPT, None),
-        ("os.fsync", INTERRUPT, None),
+        pytest.param("os.fsync", INTERRUPT, None, marks=pytest.mark.full),
     ],
 )
 def test_after_a_failure_the_folder_is_as_before(tiny_backbone, tmp_path, monkeypatch, where, instead, told):

@@ -231,7 +231,7 @@ def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
 
 HEAD = """# Behaviour with broken files
 
-<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_files.py, which tests every cell -->
+<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_files.py, which then tests every cell -->
 
 How commands react to files that are missing, unreadable or damaged; a file that many read in the same way stands with
 some of them. *Refused*: exit code 2 and one line that names the file or its folder; no traceback, and the user's files

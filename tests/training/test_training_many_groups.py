@@ -54,7 +54,7 @@ def trained_on(name: str, *, apply: str = "loss", batch_size: int = 0, **bounds:
     return wga, objective.rule.sample_weights(groups)
 
 
-@pytest.mark.parametrize(("apply", "batch_size"), [("loss", 0), ("sampling", 32)])
+@pytest.mark.parametrize(("apply", "batch_size"), [("loss", 0), pytest.param("sampling", 32, marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_worst_group_is_good_within_the_bounds(name, apply, batch_size):
     wga, weights = trained_on(name, apply=apply, batch_size=batch_size)

@@ -39,7 +39,7 @@ def on_gpu(tiny, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "free"), [*((name, 1 << 40) for name in TRAININGS), ("prompt", 0), ("small batches, drawn by weight", 0)]
+    ("name", "free"), [*((name, 1 << 40) for name in TRAININGS), ("small batches, drawn by weight", 0)]
 )
 def test_a_training(name, free, tiny, on_gpu):
     """Words are embedded, a head is trained, except for gradients, and its classifier is copied to the CPU.

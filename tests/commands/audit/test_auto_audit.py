@@ -98,7 +98,7 @@ def test_a_run_is_searched_with_its_own_data_and_classes(run):
     "source",
     [
         {"attributes": "clusters:2", "shots": 60},
-        {**WORDS, "pseudo_method": "probe", "probe_rows": 100},
+        pytest.param({**WORDS, "pseudo_method": "probe", "probe_rows": 100}, marks=pytest.mark.full),
         {"attributes": None, "factors": ["ground: land, water", "time: day, night"]},
     ],
 )

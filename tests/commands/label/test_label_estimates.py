@@ -89,7 +89,7 @@ def covered(estimates, truth) -> np.ndarray:
 @pytest.mark.parametrize(
     ("shares", "error", "accuracies"),
     [
-        pytest.param([0.4, 0.4, 0.1, 0.1], 0.01, (0.95, 0.7), id="few errors"),
+        pytest.param([0.4, 0.4, 0.1, 0.1], 0.01, (0.95, 0.7), id="few errors", marks=pytest.mark.full),
         pytest.param([0.7, 0.05, 0.03, 0.22], 0.1, (0.95, 0.7), id="small groups"),
     ],
 )
@@ -110,7 +110,7 @@ def test_intervals_cover_the_truth_and_estimates_are_right_on_average(shares, er
     assert (abs(values.mean(axis=0) - truth) < 4 * values.std(axis=0) / np.sqrt(len(values)) + 0.01).all()
 
 
-@pytest.mark.parametrize("labelled", [3, 20])
+@pytest.mark.parametrize("labelled", [3, pytest.param(20, marks=pytest.mark.full)])
 def test_intervals_cover_where_a_person_stops_early(labelled):
     """Many strata then have one labelled image or none. Of the smallest samples, less is asked."""
     split = Split(4, 3000, [0.4, 0.3, 0.1, 0.2], 0.05)
