@@ -170,7 +170,7 @@ def test_other_code_of_a_class_does_not_continue_its_trainings(tiny, tmp_path, s
     settings = tiny.settings | {"n_ctx": None, "epochs": 2, "lr": 0.01}
     runs = {"compare": {"methods": "mine", "heads": "linear"}, "fit": {"objective": "mine", "head": "linear"}}
     for verb, choices in runs.items():
-        for code, error in ((CODE_OF_ONE, None), (CODE_OF_ONE, None), (changed, "mine.*: made with .* other code of")):
+        for code, error in ((CODE_OF_ONE, None), (CODE_OF_ONE, None), (changed, "mine.*: made with .*other code of")):
             registered(code, site)
             data = {} if (tmp_path / verb).exists() else {"data": tiny.table, **choices, **settings}
             with pytest.raises(InputError, match=error) if error else nullcontext():

@@ -55,7 +55,7 @@ def test_a_changed_file_refuses_to_resume_a_run(tiny, true_file, tmp_path):
     first = next(row for row in rows if row["split"] == "train")
     first["attribute"] = next(name for name in ATTRIBUTES if name != first["attribute"])
     write_attributes(true_file, rows)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="made with other groups than"):
         dbpt.fit(out=out, resume=True)
 
 
@@ -146,7 +146,7 @@ def test_one_model_labels_and_another_is_trained(tiny, tiny_run, other, label_mo
     assert metrics_of(run)["guesses"]["method"] == "proportional by tiny"
     assert metrics_of(run)["rows"][0] == metrics_of(alone)["rows"][0]  # zero-shot is that of the model
     assert "features in float32: 106 images, 0 embedded now, 0 unreadable" in logged.messages  # those of the labeller
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="made with other groups than"):
         dbpt.fit(out=run, resume=True, label_model=other["model"], label_pretrained=other["pretrained"])
 
 

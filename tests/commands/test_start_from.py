@@ -54,7 +54,7 @@ def test_a_fit_goes_on_from_there_and_a_resume_knows_the_start_by_its_content(ti
     dbpt.fit(out=warm_run, resume=True, start_from=moved)
     assert (warm_run / "prompt.safetensors").read_bytes() == before
     other = saved(tmp_path / "other", context_of(tiny_run) + 1)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="other words or --start-from than"):
         dbpt.fit(out=warm_run, resume=True, start_from=other)
 
 

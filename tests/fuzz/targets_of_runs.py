@@ -139,8 +139,8 @@ def checkpoint(workplace: Workplace) -> Parse:
     progress = LoopState(
         [EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)]
     )
-    save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, progress))
-    return workplace.parser_of(path.name, lambda path: load_checkpoint(path, "f"))
+    save_checkpoint(path, Checkpoint({"words": "f"}, {"head.context": torch.zeros(2, 3)}, progress))
+    return workplace.parser_of(path.name, lambda path: load_checkpoint(path, {"words": "f"}))
 
 
 @target(repairs.digest)

@@ -366,7 +366,7 @@ def _determined_by(study: Study, objective: str, prompts: str, head: Head) -> di
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     return {
         "settings": repr((objective, prompts, settings)),
-        "words": repr(head.identity()),
+        "words or --start-from": repr(head.identity()),
         "CLIP model": repr((sorted(backbone.encoder_key.items()), backbone.spec["config"])),
         "code of a registered class": repr((OBJECTIVES.code_of(objective), HEADS.code_of(head.name))),
     }
